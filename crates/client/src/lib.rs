@@ -1,0 +1,1 @@
+//! The agent's D-Bus contract as proxies, and the command line twinseal.

@@ -1,0 +1,1 @@
+//! Carries sealed bytes between an agent and a server.

@@ -1,0 +1,1 @@
+//! Enrols devices and trades with them.

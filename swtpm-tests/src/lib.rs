@@ -1,0 +1,1 @@
+//! A world of private TPMs, buses, agents and servers to test in.
