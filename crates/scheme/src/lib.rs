@@ -5,6 +5,14 @@
 //! returns a value that names the digest to sign or the point to agree with, and goes on
 //! when it is given the answer.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cbor;
+pub mod id;
+pub mod keys;
+mod label;
 pub mod reason;
+mod secret;
 
 pub use reason::{Outside, Reason};
+pub use secret::Secret;
