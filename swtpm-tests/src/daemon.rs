@@ -20,12 +20,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command` and appends what it prints to the file `log`.
+    /// Starts `command` and appends what it prints to the file `log`. Failures call it `name`.
     ///
     /// # Panics
     /// When the program cannot be started.
-    pub fn spawn(command: &Command, log: PathBuf) -> Self {
-        let name = command.get_program().to_string_lossy().into_owned();
+    pub fn spawn(name: &str, command: &Command, log: PathBuf) -> Self {
         let file = File::options()
             .create(true)
             .append(true)
@@ -36,7 +35,11 @@ impl Daemon {
             .stdout(file.try_clone().expect("a second handle of the log"))
             .stderr(file);
         let child = spawn_from_lasting_thread(tied).unwrap_or_else(|e| panic!("{name}: {e}"));
-        Self { name, child, log }
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
     }
 
     /// The process id.

@@ -14,10 +14,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod authority;
+mod bus;
 mod daemon;
 mod ports;
 mod swtpm;
 
 pub use authority::{EkAuthority, Vendor};
+pub use bus::{Bus, BusBuilder, User};
 pub use daemon::Daemon;
 pub use swtpm::{Builder, EkKind, Swtpm};

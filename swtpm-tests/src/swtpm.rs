@@ -306,7 +306,7 @@ fn boot(state: &Path, port: u16) -> Result<Daemon, String> {
         .arg(format!("type=tcp,bindaddr=127.0.0.1,port={}", port + 1))
         .args(["--flags", "not-need-init,startup-clear", "--pid"])
         .arg(format!("file={}", ready.display()));
-    let mut daemon = Daemon::spawn(&command, state.join("swtpm.log"));
+    let mut daemon = Daemon::spawn("swtpm", &command, state.join("swtpm.log"));
     match daemon.poll(|| ready.exists().then_some(())) {
         Some(()) if daemon.exit_status().is_none() => Ok(daemon),
         _ => Err(daemon.log()),
