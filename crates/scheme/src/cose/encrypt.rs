@@ -1,0 +1,178 @@
+//! COSE_Encrypt (RFC 9052 section 5.1) with exactly one recipient: tag 96, A256GCM under a key
+//! that this recipient derives and that encrypts nothing else.
+
+use ciborium::value::Value;
+use coset::{EncryptionContext, ProtectedHeader};
+
+use super::gcm::{self, ZERO_IV};
+use super::{PROTECTED_A256GCM, expect, iv_header, untag};
+use crate::Reason;
+use crate::cbor::{self, Items};
+use crate::keys::P256Public;
+use crate::secret::Secret;
+
+const TAG: u64 = 96;
+
+/// {1: -10}, direct key with HKDF-SHA-256 (RFC 9053 section 6.1.2).
+pub(crate) const PROTECTED_DIRECT_HKDF: &[u8] = &[0xa1, 0x01, 0x29];
+/// {1: -25}, ECDH-ES with HKDF-256 (RFC 9053 section 6.3.1).
+pub(crate) const PROTECTED_ECDH_ES: &[u8] = &[0xa1, 0x01, 0x38, 0x18];
+/// {1: 3, -65601: commitment} up to the commitment.
+const PROTECTED_COMMITTED: &[u8] =
+    &[0xa2, 0x01, 0x03, 0x3a, 0x00, 0x01, 0x00, 0x40, 0x58, 0x20];
+
+/// How the recipient comes to the content key.
+pub(crate) enum Recipient {
+    /// From a shared secret: {-20: salt}, and a key commitment in the body.
+    Direct { salt: [u8; 32], commitment: [u8; 32] },
+    /// From his key and an ephemeral one: {-1: COSE_Key}.
+    EcdhEs { ephemeral: P256Public },
+}
+
+/// A COSE_Encrypt: its recipient, and the ciphertext with its tag.
+pub(crate) struct Encrypted {
+    pub(crate) recipient: Recipient,
+    ciphertext: Vec<u8>,
+}
+
+impl Encrypted {
+    /// Encrypts under a content key that the caller has derived for this recipient.
+    pub(crate) fn seal(
+        recipient: Recipient,
+        key: &Secret,
+        plaintext: &[u8],
+        external_aad: &[u8],
+    ) -> Result<Encrypted, Reason> {
+        let aad = enc_structure(&recipient, external_aad);
+        let ciphertext = gcm::seal(key, &ZERO_IV, plaintext, &aad)?;
+        Ok(Encrypted { recipient, ciphertext })
+    }
+
+    /// Decrypts under a content key that the caller has derived from the recipient.
+    pub(crate) fn open(
+        &self,
+        key: &Secret,
+        external_aad: &[u8],
+        otherwise: Reason,
+    ) -> Result<Vec<u8>, Reason> {
+        let aad = enc_structure(&self.recipient, external_aad);
+        gcm::open(key, &ZERO_IV, &self.ciphertext, &aad, otherwise)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (protected, unprotected) = match &self.recipient {
+            Recipient::Direct { salt, .. } => {
+                (PROTECTED_DIRECT_HKDF, (Value::from(-20), Value::Bytes(salt.to_vec())))
+            }
+            Recipient::EcdhEs { ephemeral } => {
+                (PROTECTED_ECDH_ES, (Value::from(-1), cose_key(ephemeral)))
+            }
+        };
+        let none: &[u8] = &[];
+        let recipient = cbor::value!(protected, Value::Map(vec![unprotected]), none);
+        let body = cbor::value!(
+            body_protected(&self.recipient),
+            iv_header(&ZERO_IV),
+            self.ciphertext,
+            Value::Array(vec![recipient])
+        );
+        cbor::encode(&Value::Tag(TAG, Box::new(body)))
+    }
+
+    /// Reads the strict form with a [`Recipient::Direct`].
+    pub(crate) fn decode_direct(bytes: &[u8]) -> Result<Encrypted, Reason> {
+        let parts = Parts::decode(bytes, PROTECTED_DIRECT_HKDF)?;
+        let commitment = parts
+            .protected
+            .strip_prefix(PROTECTED_COMMITTED)
+            .and_then(|c| c.try_into().ok())
+            .ok_or(Reason::WrongHeader)?;
+        let salt = match parts.recipient_unprotected {
+            (label, Value::Bytes(salt)) if label == Value::from(-20) => salt,
+            _ => return Err(Reason::WrongHeader),
+        };
+        let salt = salt.try_into().map_err(|_| Reason::WrongHeader)?;
+        let recipient = Recipient::Direct { salt, commitment };
+        Ok(Encrypted { recipient, ciphertext: parts.ciphertext })
+    }
+
+    /// Reads the strict form with a [`Recipient::EcdhEs`]; gives the ephemeral key too.
+    pub(crate) fn decode_ecdh_es(bytes: &[u8]) -> Result<(Encrypted, P256Public), Reason> {
+        let parts = Parts::decode(bytes, PROTECTED_ECDH_ES)?;
+        if parts.protected != PROTECTED_A256GCM {
+            return Err(Reason::WrongHeader);
+        }
+        let (label, key) = parts.recipient_unprotected;
+        if label != Value::from(-1) {
+            return Err(Reason::WrongHeader);
+        }
+        let ephemeral = ephemeral_key(&key)?;
+        let recipient = Recipient::EcdhEs { ephemeral: ephemeral.clone() };
+        Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, ephemeral))
+    }
+}
+
+/// What both forms have in common.
+struct Parts {
+    protected: Vec<u8>,
+    ciphertext: Vec<u8>,
+    recipient_unprotected: (Value, Value),
+}
+
+impl Parts {
+    fn decode(bytes: &[u8], recipient_protected: &[u8]) -> Result<Parts, Reason> {
+        let mut body = Items::of(untag(bytes, TAG)?, 4)?;
+        let protected = body.bytes(PROTECTED_COMMITTED.len() + 32)?;
+        expect(body.any()?, &iv_header(&ZERO_IV))?;
+        let ciphertext = body.bytes(usize::MAX)?;
+        let mut recipients = Items::of(body.any()?, 1)?;
+        let mut recipient = Items::of(recipients.any()?, 3)?;
+        expect(recipient.any()?, &Value::Bytes(recipient_protected.to_vec()))?;
+        let recipient_unprotected = match recipient.any()? {
+            Value::Map(mut pairs) if pairs.len() == 1 => pairs.remove(0),
+            _ => return Err(Reason::WrongHeader),
+        };
+        recipient.fixed::<0>()?;
+        Ok(Parts { protected, ciphertext, recipient_unprotected })
+    }
+}
+
+fn body_protected(recipient: &Recipient) -> Vec<u8> {
+    match recipient {
+        Recipient::Direct { commitment, .. } => [PROTECTED_COMMITTED, commitment].concat(),
+        Recipient::EcdhEs { .. } => PROTECTED_A256GCM.to_vec(),
+    }
+}
+
+fn enc_structure(recipient: &Recipient, external_aad: &[u8]) -> Vec<u8> {
+    let protected = ProtectedHeader {
+        original_data: Some(body_protected(recipient)),
+        header: Default::default(),
+    };
+    coset::enc_structure_data(EncryptionContext::CoseEncrypt, protected, external_aad)
+}
+
+/// {1: 2, -1: 1, -2: X, -3: Y} (RFC 9053 section 7.1.1).
+fn cose_key(key: &P256Public) -> Value {
+    let (x, y) = key.coordinates();
+    Value::Map(vec![
+        (Value::from(1), Value::from(2)),
+        (Value::from(-1), Value::from(1)),
+        (Value::from(-2), Value::Bytes(x.to_vec())),
+        (Value::from(-3), Value::Bytes(y.to_vec())),
+    ])
+}
+
+/// Reads a COSE_Key by taking its coordinates out and comparing it with the one that they make.
+fn ephemeral_key(found: &Value) -> Result<P256Public, Reason> {
+    let Value::Map(pairs) = found else { return Err(Reason::WrongHeader) };
+    let mut point = vec![4];
+    for (_, value) in pairs {
+        if let Value::Bytes(coordinate) = value {
+            point.extend_from_slice(coordinate);
+        }
+    }
+    let key = P256Public::from_point(&point)?;
+    expect(found.clone(), &cose_key(&key))?;
+    Ok(key)
+}
