@@ -56,11 +56,7 @@ impl EkAuthority {
                 write_setup_config(folder.path(), vendor, signer);
             }
         }
-        Self {
-            root_pem: root.pem(),
-            issuing_der: issuing.der().to_vec(),
-            folder,
-        }
+        Self { root_pem: root.pem(), issuing_der: issuing.der().to_vec(), folder }
     }
 
     /// The root certificate in PEM, for `twinseal-server ek-roots add`.
@@ -110,9 +106,7 @@ fn write_setup_config(folder: &Path, vendor: Vendor, signer: Signer) {
 
 fn authority(common_name: &str) -> (KeyPair, CertificateParams) {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (KeyPair::generate().expect("a P-256 key"), params)

@@ -71,8 +71,7 @@ impl Daemon {
     /// # Panics
     /// When the program ends meanwhile, or after 20 seconds; the message holds its log.
     pub fn wait_until<T>(&mut self, what: &str, ready: impl FnMut() -> Option<T>) -> T {
-        self.poll(ready)
-            .unwrap_or_else(|| panic!("{}: not {what}:\n{}", self.name, self.log()))
+        self.poll(ready).unwrap_or_else(|| panic!("{}: not {what}:\n{}", self.name, self.log()))
     }
 
     /// As [`Daemon::wait_until`], but `None` when the program ends or the time is over.
@@ -100,9 +99,7 @@ impl Drop for Daemon {
 /// The same command behind `setpriv --pdeathsig KILL`: no test run leaves a daemon behind.
 fn tied_to_this_process(command: &Command) -> Command {
     let mut tied = Command::new("setpriv");
-    tied.args(["--pdeathsig", "KILL", "--"])
-        .arg(command.get_program())
-        .args(command.get_args());
+    tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => tied.env(key, value),
@@ -131,8 +128,6 @@ fn spawn_from_lasting_thread(command: Command) -> std::io::Result<Child> {
         sender
     });
     let (reply, child) = mpsc::channel();
-    spawner
-        .send((command, reply))
-        .expect("the spawning thread lasts");
+    spawner.send((command, reply)).expect("the spawning thread lasts");
     child.recv().expect("the spawning thread answers")
 }

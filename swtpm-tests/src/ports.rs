@@ -23,10 +23,7 @@ impl PortPair {
             random.write_u32(attempt);
             let first = 10_000 + 2 * u16::try_from(random.finish() % 11_000).unwrap_or(0);
             if let Some(claim) = free(first) {
-                return Self {
-                    first,
-                    _claim: claim,
-                };
+                return Self { first, _claim: claim };
             }
         }
         panic!("no two free loopback ports in a row between 10000 and 32000");

@@ -139,9 +139,7 @@ impl<'a> Builder<'a> {
             .arg(self.authority.setup_config(self.vendor, signer))
             .arg("--logfile")
             .arg(&log);
-        let output = setup
-            .output()
-            .unwrap_or_else(|e| panic!("swtpm_setup: {e}"));
+        let output = setup.output().unwrap_or_else(|e| panic!("swtpm_setup: {e}"));
         if !output.status.success() {
             let said = fs::read_to_string(&log).unwrap_or_default();
             panic!("swtpm_setup: {}\n{said}", output.status);
@@ -204,11 +202,8 @@ impl Swtpm {
     pub fn copy(&self) -> Self {
         let state = tempfile::tempdir().expect("a temporary folder");
         let permanent = "tpm2-00.permall";
-        fs::copy(
-            self.state.path().join(permanent),
-            state.path().join(permanent),
-        )
-        .unwrap_or_else(|e| panic!("{permanent}: {e}"));
+        fs::copy(self.state.path().join(permanent), state.path().join(permanent))
+            .unwrap_or_else(|e| panic!("{permanent}: {e}"));
         Self::power_on(state)
     }
 
@@ -244,11 +239,7 @@ impl Swtpm {
             .spawn()
             .unwrap_or_else(|e| panic!("{program}: {e}"));
         let deadline = Instant::now() + Duration::from_secs(30);
-        while child
-            .try_wait()
-            .expect("a child can be waited for")
-            .is_none()
-        {
+        while child.try_wait().expect("a child can be waited for").is_none() {
             if Instant::now() > deadline {
                 let _ = child.kill();
                 panic!("{program}: no answer: is another program connected to this TPM?");
@@ -264,10 +255,7 @@ impl Swtpm {
         fs::write(&file, der).expect("the state folder can be written");
         let size = der.len().to_string();
         let attributes = "ppwrite|ppread|ownerread|authread|no_da|platformcreate";
-        self.tool(
-            "tpm2_nvdefine",
-            &["-C", "p", "-s", &size, "-a", attributes, index],
-        );
+        self.tool("tpm2_nvdefine", &["-C", "p", "-s", &size, "-a", attributes, index]);
         let file = file.to_string_lossy();
         self.tool("tpm2_nvwrite", &["-C", "p", "-i", &file, index]);
     }
@@ -279,11 +267,7 @@ impl Swtpm {
             let ports = PortPair::claim();
             match boot(state.path(), ports.first) {
                 Ok(daemon) => {
-                    return Self {
-                        daemon,
-                        ports,
-                        state,
-                    };
+                    return Self { daemon, ports, state };
                 }
                 Err(log) => said = log,
             }

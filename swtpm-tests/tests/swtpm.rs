@@ -8,10 +8,7 @@ use twinseal_swtpm_tests::{EkAuthority, EkKind, Swtpm, Vendor};
 
 #[test]
 fn both_kinds_of_ek_are_certified_by_the_authority() {
-    for (vendor, id) in [
-        (Vendor::Acme, "id:41434D45"),
-        (Vendor::Swtpm, "id:00001014"),
-    ] {
+    for (vendor, id) in [(Vendor::Acme, "id:41434D45"), (Vendor::Swtpm, "id:00001014")] {
         let chip = Swtpm::builder().vendor(vendor).start();
         for kind in EkKind::ALL {
             let file = read_certificate(&chip, kind.certificate_index());
@@ -42,14 +39,8 @@ fn an_intermediate_is_in_the_chip_and_completes_the_chain() {
 #[test]
 fn only_one_kind_or_no_certificates() {
     let chip = Swtpm::builder().only(EkKind::EccP384).start();
-    assert_eq!(
-        chip.tool("tpm2_getcap", &["handles-persistent"]).trim(),
-        "- 0x81010016"
-    );
-    assert_eq!(
-        chip.tool("tpm2_getcap", &["handles-nv-index"]).trim(),
-        "- 0x1C00016"
-    );
+    assert_eq!(chip.tool("tpm2_getcap", &["handles-persistent"]).trim(), "- 0x81010016");
+    assert_eq!(chip.tool("tpm2_getcap", &["handles-nv-index"]).trim(), "- 0x1C00016");
 
     let chip = Swtpm::builder().no_certificates().start();
     assert_eq!(chip.tool("tpm2_getcap", &["handles-nv-index"]).trim(), "");
@@ -63,12 +54,7 @@ fn a_reset_keeps_the_chip_and_its_address() {
     let mut chip = Swtpm::start();
     let (tcti, key) = (chip.tcti(), key_at(&chip, "0x81010001"));
     chip.kill();
-    assert!(
-        !chip
-            .try_tool("tpm2_getcap", &["handles-persistent"])
-            .status
-            .success()
-    );
+    assert!(!chip.try_tool("tpm2_getcap", &["handles-persistent"]).status.success());
     chip.restart();
     assert_eq!((chip.tcti(), key_at(&chip, "0x81010001")), (tcti, key));
 }
@@ -83,9 +69,7 @@ fn a_copy_is_the_same_chip_until_its_endorsement_seed_changes() {
         let (context, public) = (context.to_string_lossy(), public.to_string_lossy());
         chip.tool(
             "tpm2_createprimary",
-            &[
-                "-C", hierarchy, "-G", "ecc", "-c", &context, "-f", "pem", "-o", &public,
-            ],
+            &["-C", hierarchy, "-G", "ecc", "-c", &context, "-f", "pem", "-o", &public],
         );
         chip.tool("tpm2_flushcontext", &["-t"]);
         std::fs::read_to_string(&*public).unwrap()
@@ -99,9 +83,8 @@ fn a_copy_is_the_same_chip_until_its_endorsement_seed_changes() {
 #[test]
 fn many_at_once_each_have_their_own_ek() {
     let keys: Vec<String> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..6)
-            .map(|_| scope.spawn(|| key_at(&Swtpm::start(), "0x81010001")))
-            .collect();
+        let threads: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| key_at(&Swtpm::start(), "0x81010001"))).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     let different: std::collections::BTreeSet<&String> = keys.iter().collect();
@@ -118,11 +101,7 @@ fn the_daemon_dies_with_a_killed_test_process() {
         std::thread::park();
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "the_daemon_dies_with_a_killed_test_process",
-            "--nocapture",
-        ])
+        .args(["--exact", "the_daemon_dies_with_a_killed_test_process", "--nocapture"])
         .env("TWINSEAL_TEST_CHILD", "1")
         .stdout(std::process::Stdio::piped())
         .spawn()
@@ -139,20 +118,14 @@ fn the_daemon_dies_with_a_killed_test_process() {
     child.wait().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while alive() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the chip outlives its test"
-        );
+        assert!(std::time::Instant::now() < deadline, "the chip outlives its test");
         std::thread::yield_now();
     }
 }
 
 fn read_certificate(chip: &Swtpm, index: &str) -> std::path::PathBuf {
     let file = chip.state_dir().join(format!("{index}.der"));
-    chip.tool(
-        "tpm2_nvread",
-        &["-C", "o", "-o", &file.to_string_lossy(), index],
-    );
+    chip.tool("tpm2_nvread", &["-C", "o", "-o", &file.to_string_lossy(), index]);
     file
 }
 
@@ -169,25 +142,18 @@ fn verifies(certificate: &Path, intermediate: Option<&Path>) -> bool {
 
 fn certificate_text(certificate: &Path) -> String {
     let mut openssl = Command::new("openssl");
-    openssl
-        .args(["x509", "-noout", "-text", "-in"])
-        .arg(certificate);
+    openssl.args(["x509", "-noout", "-text", "-in"]).arg(certificate);
     String::from_utf8(openssl.output().unwrap().stdout).unwrap()
 }
 
 fn certified_key(certificate: &Path) -> String {
     let mut openssl = Command::new("openssl");
-    openssl
-        .args(["x509", "-noout", "-pubkey", "-in"])
-        .arg(certificate);
+    openssl.args(["x509", "-noout", "-pubkey", "-in"]).arg(certificate);
     String::from_utf8(openssl.output().unwrap().stdout).unwrap()
 }
 
 fn key_at(chip: &Swtpm, handle: &str) -> String {
     let file = chip.state_dir().join("key.pem");
-    chip.tool(
-        "tpm2_readpublic",
-        &["-c", handle, "-f", "pem", "-o", &file.to_string_lossy()],
-    );
+    chip.tool("tpm2_readpublic", &["-c", handle, "-f", "pem", "-o", &file.to_string_lossy()]);
     std::fs::read_to_string(file).unwrap()
 }

@@ -216,11 +216,7 @@ mod tests {
     #[test]
     fn one_encoding_of_every_value() {
         assert_eq!(reason(&[0x82, 0x01, 0x41, 0x00]), None);
-        assert_eq!(
-            reason(&[0xa2, 0x01, 0x02, 0x20, 0x03]),
-            None,
-            "1 sorts before -1"
-        );
+        assert_eq!(reason(&[0xa2, 0x01, 0x02, 0x20, 0x03]), None, "1 sorts before -1");
         for (bytes, why) in [
             (&[0x18, 0x01][..], "integer longer than needed"),
             (&[0x58, 0x01, 0x00], "length longer than needed"),
@@ -236,11 +232,7 @@ mod tests {
     #[test]
     fn not_one_item() {
         assert_eq!(reason(&[]), Some(Reason::NotCbor));
-        assert_eq!(
-            reason(&[0x01, 0x01]),
-            Some(Reason::NotCbor),
-            "trailing byte"
-        );
+        assert_eq!(reason(&[0x01, 0x01]), Some(Reason::NotCbor), "trailing byte");
         assert_eq!(reason(&[0x43, 0x01]), Some(Reason::NotCbor), "cut short");
         assert_eq!(reason(&[0x61, 0xff]), Some(Reason::NotCbor), "not UTF-8");
         assert_eq!(reason(&[0; 65]), Some(Reason::TooLarge));
@@ -257,19 +249,10 @@ mod tests {
     fn items_have_types_and_bounds() {
         let take = |b: &[u8]| Items::decode(b, 64, 1);
         assert_eq!(take(&[0x81, 0x05]).unwrap().uint::<u8>(), Ok(5));
-        assert_eq!(
-            take(&[0x81, 0x19, 1, 0]).unwrap().uint::<u8>(),
-            Err(Reason::WrongShape)
-        );
-        assert_eq!(
-            take(&[0x81, 0x20]).unwrap().uint::<u8>(),
-            Err(Reason::WrongShape)
-        );
+        assert_eq!(take(&[0x81, 0x19, 1, 0]).unwrap().uint::<u8>(), Err(Reason::WrongShape));
+        assert_eq!(take(&[0x81, 0x20]).unwrap().uint::<u8>(), Err(Reason::WrongShape));
         assert_eq!(take(&[0x81, 0x42, 1, 2]).unwrap().fixed::<2>(), Ok([1, 2]));
-        assert_eq!(
-            take(&[0x81, 0x42, 1, 2]).unwrap().fixed::<3>(),
-            Err(Reason::WrongShape)
-        );
+        assert_eq!(take(&[0x81, 0x42, 1, 2]).unwrap().fixed::<3>(), Err(Reason::WrongShape));
         assert_eq!(take(&[0x82, 1, 2]).err(), Some(Reason::WrongShape));
         assert!(take(&[0x81, 0xf6]).unwrap().null());
     }

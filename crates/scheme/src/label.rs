@@ -48,6 +48,8 @@ labels! {
     BY_DEVICE = "twinseal-device-v1";
     /// external_aad of the enrolment claim (M1).
     ENROL = "twinseal-enrol-v1";
+    /// external_aad of a fetch.
+    FETCH_CONTEXT = "twinseal-fetch-v1";
     /// What the AK certifies of a key at enrolment.
     CERTIFY = "twinseal-certify-v1";
     /// What the AK certifies at an epoch-open.

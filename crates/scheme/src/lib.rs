@@ -7,12 +7,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod answer;
+pub mod bond;
 pub mod cbor;
+pub mod cose;
+pub mod direction;
+pub mod epoch;
 pub mod id;
 pub mod keys;
 mod label;
+pub mod message;
 pub mod reason;
 mod secret;
+pub mod serial;
+pub mod server_keys;
 
 pub use reason::{Outside, Reason};
 pub use secret::Secret;

@@ -78,6 +78,9 @@ reasons! {
     BadSerialLayer = "bad-serial-layer" => Rejected, "the serial layer does not open";
     BadKeyLayer = "bad-key-layer" => Rejected, "the key layer does not open";
     BadDeviceSignature = "bad-device-signature" => Rejected, "the device's signature does not verify";
+    EpochStale = "epoch-stale" => Stale, "an epoch that is over";
+    UnknownServer = "unknown-server" => Rejected, "a server other than the pinned one";
+    StatementStale = "statement-stale" => Stale, "a server_keys statement older than the last one seen";
     BadServerSignature = "bad-server-signature" => Rejected, "the server's signature does not verify";
 }
 
@@ -100,8 +103,7 @@ mod tests {
         assert_eq!(codes.len(), Reason::ALL.len());
         for code in codes {
             assert!(
-                code.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             );
         }
     }

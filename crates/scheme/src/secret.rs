@@ -93,10 +93,7 @@ mod tests {
     fn expand_is_hkdf() {
         let prk = Secret([7; 32]);
         let mut expected = [0; 32];
-        Hkdf::<Sha256>::from_prk(prk.expose())
-            .unwrap()
-            .expand(b"abc", &mut expected)
-            .unwrap();
+        Hkdf::<Sha256>::from_prk(prk.expose()).unwrap().expand(b"abc", &mut expected).unwrap();
         assert_eq!(expand(&prk, &[b"a", b"bc"]).expose(), &expected);
     }
 

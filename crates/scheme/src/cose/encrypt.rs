@@ -18,8 +18,7 @@ pub(crate) const PROTECTED_DIRECT_HKDF: &[u8] = &[0xa1, 0x01, 0x29];
 /// {1: -25}, ECDH-ES with HKDF-256 (RFC 9053 section 6.3.1).
 pub(crate) const PROTECTED_ECDH_ES: &[u8] = &[0xa1, 0x01, 0x38, 0x18];
 /// {1: 3, -65601: commitment} up to the commitment.
-const PROTECTED_COMMITTED: &[u8] =
-    &[0xa2, 0x01, 0x03, 0x3a, 0x00, 0x01, 0x00, 0x40, 0x58, 0x20];
+const PROTECTED_COMMITTED: &[u8] = &[0xa2, 0x01, 0x03, 0x3a, 0x00, 0x01, 0x00, 0x40, 0x58, 0x20];
 
 /// How the recipient comes to the content key.
 pub(crate) enum Recipient {
@@ -165,7 +164,9 @@ fn cose_key(key: &P256Public) -> Value {
 
 /// Reads a COSE_Key by taking its coordinates out and comparing it with the one that they make.
 fn ephemeral_key(found: &Value) -> Result<P256Public, Reason> {
-    let Value::Map(pairs) = found else { return Err(Reason::WrongHeader) };
+    let Value::Map(pairs) = found else {
+        return Err(Reason::WrongHeader);
+    };
     let mut point = vec![4];
     for (_, value) in pairs {
         if let Value::Bytes(coordinate) = value {

@@ -39,7 +39,8 @@ pub(crate) fn open(key: &Secret, bytes: &[u8], external_aad: &[u8]) -> Result<Ve
         Value::Map(pairs) => pairs.first().and_then(|(_, iv)| iv.as_bytes()),
         _ => None,
     };
-    let iv: [u8; 12] = iv.and_then(|iv| iv.as_slice().try_into().ok()).ok_or(Reason::WrongHeader)?;
+    let iv: [u8; 12] =
+        iv.and_then(|iv| iv.as_slice().try_into().ok()).ok_or(Reason::WrongHeader)?;
     expect(header, &iv_header(&iv))?;
     let ciphertext = items.bytes(usize::MAX)?;
     gcm::open(key, &iv, &ciphertext, &enc_structure(external_aad), Reason::BadSerialLayer)

@@ -61,10 +61,7 @@ impl KemPublic {
 
     fn from_bytes(bytes: &[u8]) -> Result<KemPublic, Reason> {
         encapsulation_key(bytes)?;
-        Ok(KemPublic {
-            bytes: bytes.to_vec(),
-            id: KeyId(sha256(&[&SPKI_PREFIX, bytes])),
-        })
+        Ok(KemPublic { bytes: bytes.to_vec(), id: KeyId(sha256(&[&SPKI_PREFIX, bytes])) })
     }
 }
 
@@ -85,20 +82,13 @@ impl KemPrivate {
     ///
     /// # Errors
     /// [`Reason::UnknownKey`] when the library fails.
-    pub fn generate() -> Result<(KemPrivate, Zeroizing<Vec<u8>>, KemPublic), Reason> {
+    pub fn generate() -> Result<(KemPrivate, Zeroizing<Vec<u8>>), Reason> {
         let failed = |_| Reason::UnknownKey;
         let key = DecapsulationKey::generate(&ML_KEM_768).map_err(failed)?;
         let bytes = Zeroizing::new(key.key_bytes().map_err(failed)?.as_ref().to_vec());
         let public = key.encapsulation_key().map_err(failed)?;
         let public = KemPublic::from_bytes(public.key_bytes().map_err(failed)?.as_ref())?;
-        Ok((
-            KemPrivate {
-                key,
-                public: public.clone(),
-            },
-            bytes,
-            public,
-        ))
+        Ok((KemPrivate { key, public }, bytes))
     }
 
     /// Takes kept bytes, with the public key that belongs to them.
@@ -121,13 +111,9 @@ impl KemPrivate {
     /// # Errors
     /// [`Reason::WrongShape`] when the ciphertext has another length.
     pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret, Reason> {
-        let secret = self
-            .key
-            .decapsulate(Ciphertext::from(ciphertext))
-            .map_err(|_| Reason::WrongShape)?;
-        Ok(Secret::new(
-            secret.as_ref().try_into().map_err(|_| Reason::WrongShape)?,
-        ))
+        let secret =
+            self.key.decapsulate(Ciphertext::from(ciphertext)).map_err(|_| Reason::WrongShape)?;
+        Ok(Secret::new(secret.as_ref().try_into().map_err(|_| Reason::WrongShape)?))
     }
 }
 
@@ -141,17 +127,15 @@ mod tests {
 
     #[test]
     fn both_sides_share_a_secret_and_the_key_can_be_kept() {
-        let (private, bytes, public) = KemPrivate::generate().unwrap();
+        let (private, bytes) = KemPrivate::generate().unwrap();
+        let public = private.public().clone();
         assert_eq!(KemPublic::from_spki(&public.spki()), Ok(public.clone()));
         let (ciphertext, secret) = public.encapsulate().unwrap();
         assert_eq!(ciphertext.len(), KEM_CIPHERTEXT_LEN);
         assert_eq!(private.decapsulate(&ciphertext).unwrap(), secret);
         let kept = KemPrivate::from_bytes(&bytes, public).unwrap();
         assert_eq!(kept.decapsulate(&ciphertext).unwrap(), secret);
-        assert_eq!(
-            kept.decapsulate(&ciphertext[1..]).err(),
-            Some(Reason::WrongShape)
-        );
+        assert_eq!(kept.decapsulate(&ciphertext[1..]).err(), Some(Reason::WrongShape));
         let mut other = ciphertext;
         other[0] ^= 1;
         assert!(kept.decapsulate(&other).unwrap() != secret);

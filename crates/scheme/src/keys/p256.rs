@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::agreement;
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
     ParsedPublicKey,
@@ -103,9 +103,7 @@ impl P256Public {
         if signature[32..] > HALF_ORDER[..] {
             return Err(Reason::HighS);
         }
-        self.parsed
-            .verify_sig(message, signature)
-            .map_err(|_| otherwise)
+        self.parsed.verify_sig(message, signature).map_err(|_| otherwise)
     }
 }
 
@@ -203,14 +201,18 @@ impl SigningKey {
     /// # Errors
     /// [`Reason::UnknownKey`] when the library fails.
     pub fn sign(&self, message: &[u8]) -> Result<Signature, Reason> {
-        let signature = self
-            .key
-            .sign(&SystemRandom::new(), message)
-            .map_err(|_| Reason::UnknownKey)?;
-        let mut signature: Signature = signature
-            .as_ref()
-            .try_into()
-            .map_err(|_| Reason::UnknownKey)?;
+        self.sign_digest(&sha256(&[message]))
+    }
+
+    /// Signs a digest as a chip does, with s in the lower half.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownKey`] when the library fails.
+    pub fn sign_digest(&self, digest: &[u8; 32]) -> Result<Signature, Reason> {
+        let digest = Digest::import_less_safe(digest, &SHA256).map_err(|_| Reason::UnknownKey)?;
+        let signature = self.key.sign_digest(&digest).map_err(|_| Reason::UnknownKey)?;
+        let mut signature: Signature =
+            signature.as_ref().try_into().map_err(|_| Reason::UnknownKey)?;
         low_s(&mut signature);
         Ok(signature)
     }
@@ -248,10 +250,7 @@ mod tests {
 
     #[test]
     fn both_sides_agree() {
-        let (a, b) = (
-            P256Private::generate(&mut OsRng),
-            P256Private::generate(&mut OsRng),
-        );
+        let (a, b) = (P256Private::generate(&mut OsRng), P256Private::generate(&mut OsRng));
         assert_eq!(a.agree(b.public()), b.agree(a.public()));
     }
 
@@ -289,9 +288,6 @@ mod tests {
     fn spki_and_back() {
         let public = P256Private::generate(&mut OsRng).public().clone();
         assert_eq!(P256Public::from_spki(&public.spki()), Ok(public.clone()));
-        assert_eq!(
-            P256Public::from_spki(public.point()).err(),
-            Some(Reason::UnknownKey)
-        );
+        assert_eq!(P256Public::from_spki(public.point()).err(), Some(Reason::UnknownKey));
     }
 }

@@ -1,0 +1,9 @@
+//! Epochs: the time between two starts of an agent (docs/scheme.md section 7).
+
+mod chain;
+mod keys;
+mod open;
+
+pub use chain::ChainKey;
+pub use keys::EpochKeys;
+pub use open::{EpochOpen, EpochOpening, UnsignedEpochOpen, VerifiedEpochOpen};

@@ -1,0 +1,24 @@
+//! Twin-sealed messages: an envelope, its two layers, and the four ways to lay them
+//! (docs/scheme.md sections 4 to 6; claims 4 to 11, Fig. 9 to 12 of the patent).
+
+mod aad;
+mod down;
+mod envelope;
+mod key_layer;
+mod serial_layer;
+mod up;
+
+pub use down::{DownOpening, UnsignedDown, seal_down};
+pub use envelope::{Envelope, Outer, Route};
+pub(crate) use key_layer::KeyLayer;
+pub(crate) use up::verify_outer_signature;
+pub use up::{UnsignedUp, open_up, seal_up};
+
+/// A message that was opened, every layer of it verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// What the sender sealed.
+    pub content: Vec<u8>,
+    /// The inner layer's COSE object, as it came out of the outer one.
+    pub inner: Vec<u8>,
+}
