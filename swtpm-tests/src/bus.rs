@@ -112,11 +112,7 @@ impl BusBuilder {
         let folder = tempfile::tempdir().expect("a temporary folder");
         self.fill(folder.path());
         let dbus = start_dbus(folder.path());
-        let mut bus = Bus {
-            polkitd: None,
-            dbus,
-            folder,
-        };
+        let mut bus = Bus { polkitd: None, dbus, folder };
         bus.start_polkitd();
         bus
     }
@@ -183,10 +179,12 @@ impl Bus {
 
 fn start_dbus(folder: &Path) -> Daemon {
     let mut command = inside(folder, 0, Path::new("dbus-daemon"));
-    command
-        .arg("--config-file")
-        .arg(folder.join("bus.conf"))
-        .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"]);
+    command.arg("--config-file").arg(folder.join("bus.conf")).args([
+        "--nofork",
+        "--nopidfile",
+        "--nosyslog",
+        "--print-address",
+    ]);
     let mut daemon = Daemon::spawn("dbus-daemon", &command, folder.join("dbus.log"));
     let log = folder.join("dbus.log");
     daemon.wait_until("listening", || said(&log, "unix:path="));
@@ -199,9 +197,7 @@ fn start_polkitd(folder: &Path) -> Daemon {
     let _ = fs::remove_file(&log);
     let command = inside(folder, 0, Path::new("/usr/lib/polkit-1/polkitd"));
     let mut daemon = Daemon::spawn("polkitd", &command, log.clone());
-    daemon.wait_until("on the bus", || {
-        said(&log, "Acquired the name org.freedesktop.PolicyKit1")
-    });
+    daemon.wait_until("on the bus", || said(&log, "Acquired the name org.freedesktop.PolicyKit1"));
     daemon
 }
 

@@ -35,11 +35,7 @@ impl Daemon {
             .stdout(file.try_clone().expect("a second handle of the log"))
             .stderr(file);
         let child = spawn_from_lasting_thread(tied).unwrap_or_else(|e| panic!("{name}: {e}"));
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+        Self { name: name.to_owned(), child, log }
     }
 
     /// The process id.

@@ -13,13 +13,21 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod abrmd;
 mod authority;
 mod bus;
+mod child;
 mod daemon;
 mod ports;
+mod recorder;
 mod swtpm;
+mod tap;
 
+pub use abrmd::Abrmd;
 pub use authority::{EkAuthority, Vendor};
 pub use bus::{Bus, BusBuilder, User};
+pub use child::{is_child, rerun, rerun_command};
 pub use daemon::Daemon;
+pub use recorder::{Recorder, Tape};
 pub use swtpm::{Builder, EkKind, Swtpm};
+pub use tap::{Exchange, Tap};

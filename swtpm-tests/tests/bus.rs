@@ -37,11 +37,7 @@ fn bus() -> Bus {
     let (actions, policy) = (folder.path().join("t.policy"), folder.path().join("t.conf"));
     std::fs::write(&actions, ACTIONS).unwrap();
     std::fs::write(&policy, POLICY).unwrap();
-    Bus::builder()
-        .actions(actions)
-        .bus_policy(policy)
-        .allow(User::App(2001), ACTION)
-        .start()
+    Bus::builder().actions(actions).bus_policy(policy).allow(User::App(2001), ACTION).start()
 }
 
 #[test]
@@ -73,12 +69,7 @@ fn the_bus_knows_users_and_groups() {
         (User::App(2001), false),
         (User::Root, false),
     ] {
-        let output = ask_bus(
-            &bus,
-            user,
-            "RequestName",
-            &[&format!("string:{NAME}"), "uint32:0"],
-        );
+        let output = ask_bus(&bus, user, "RequestName", &[&format!("string:{NAME}"), "uint32:0"]);
         assert_eq!(output.status.success(), owns, "{user:?}: {output:?}");
         let refused = String::from_utf8_lossy(&output.stderr).contains("AccessDenied");
         assert_eq!(refused, !owns, "{user:?}: {output:?}");
@@ -113,12 +104,7 @@ fn a_command_may_be_any_file_of_ours() {
 fn the_machine_is_left_alone() {
     let before = std::fs::read("/etc/passwd").unwrap();
     let bus = bus();
-    let seen = bus
-        .command(User::Root, "cat")
-        .arg("/etc/passwd")
-        .output()
-        .unwrap()
-        .stdout;
+    let seen = bus.command(User::Root, "cat").arg("/etc/passwd").output().unwrap().stdout;
     assert!(String::from_utf8(seen).unwrap().contains("app2001"));
     assert_eq!(std::fs::read("/etc/passwd").unwrap(), before);
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
@@ -155,10 +141,7 @@ fn may_enrol(bus: &Bus, user: User) -> Result<bool, String> {
         .command(User::Root, "gdbus")
         .args(["call", "--system", "--dest", "org.freedesktop.PolicyKit1"])
         .args(["--object-path", "/org/freedesktop/PolicyKit1/Authority"])
-        .args([
-            "--method",
-            "org.freedesktop.PolicyKit1.Authority.CheckAuthorization",
-        ])
+        .args(["--method", "org.freedesktop.PolicyKit1.Authority.CheckAuthorization"])
         .args([&subject, ACTION, "{}", "0", ""])
         .output()
         .unwrap();

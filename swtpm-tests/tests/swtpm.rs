@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use twinseal_swtpm_tests::{EkAuthority, EkKind, Swtpm, Vendor};
+use twinseal_swtpm_tests::{EkAuthority, EkKind, Swtpm, Vendor, is_child, rerun_command};
 
 #[test]
 fn both_kinds_of_ek_are_certified_by_the_authority() {
@@ -95,14 +95,13 @@ fn many_at_once_each_have_their_own_ek() {
 /// killed without a chance to clean up.
 #[test]
 fn the_daemon_dies_with_a_killed_test_process() {
-    if std::env::var_os("TWINSEAL_TEST_CHILD").is_some() {
+    if is_child() {
         let chip = Swtpm::start();
         println!("\npid={}", chip.pid());
         std::thread::park();
     }
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_daemon_dies_with_a_killed_test_process", "--nocapture"])
-        .env("TWINSEAL_TEST_CHILD", "1")
+    let test = "the_daemon_dies_with_a_killed_test_process";
+    let mut child = rerun_command(test, |program| Command::new(program))
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

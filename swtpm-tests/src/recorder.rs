@@ -1,0 +1,170 @@
+//! A wire with a tape: a TCP relay that keeps every byte, and that can be cut.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// What went over one connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tape {
+    /// From who connected to who was connected to.
+    pub up: Vec<u8>,
+    /// The other way.
+    pub down: Vec<u8>,
+}
+
+/// A relay on a free loopback port, between a client and the server behind it.
+///
+/// It copies bytes and understands none of them, so what it has on tape is what an attacker on
+/// the network has.
+#[derive(Debug)]
+pub struct Recorder {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: SocketAddr,
+    cut: bool,
+    closed: bool,
+    tapes: Vec<Tape>,
+    open: Vec<TcpStream>,
+}
+
+impl Recorder {
+    /// Relays to `upstream`, which need not listen yet.
+    pub fn start(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::on(listener, upstream)
+    }
+
+    pub(crate) fn on(listener: TcpListener, upstream: SocketAddr) -> Self {
+        let address = listener.local_addr().expect("a bound socket");
+        let shared = Arc::new(Mutex::new(Shared {
+            upstream,
+            cut: false,
+            closed: false,
+            tapes: Vec::new(),
+            open: Vec::new(),
+        }));
+        let state = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, &state));
+        Self { address, shared }
+    }
+
+    /// Where clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on, new connections go there: the server has moved.
+    pub fn set_upstream(&self, upstream: SocketAddr) {
+        lock(&self.shared).upstream = upstream;
+    }
+
+    /// Cuts the wire: ends all connections, and every new one at once.
+    pub fn cut(&self) {
+        let mut shared = lock(&self.shared);
+        shared.cut = true;
+        shared.hang_up();
+    }
+
+    /// Mends the wire.
+    pub fn mend(&self) {
+        lock(&self.shared).cut = false;
+    }
+
+    /// All connections so far, in the order in which they were opened.
+    pub fn tapes(&self) -> Vec<Tape> {
+        lock(&self.shared).tapes.clone()
+    }
+
+    /// Whether `needle` was ever on the wire within one connection, in either direction.
+    ///
+    /// # Panics
+    /// When `needle` is empty: that would be found anywhere.
+    pub fn heard(&self, needle: &[u8]) -> bool {
+        assert!(!needle.is_empty(), "nothing to listen for");
+        let within = |bytes: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+        lock(&self.shared).tapes.iter().any(|tape| within(&tape.up) || within(&tape.down))
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.shared);
+        shared.closed = true;
+        shared.hang_up();
+        // The accepting thread notices when somebody knocks.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Shared {
+    fn hang_up(&mut self) {
+        for stream in self.open.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Mutex<Shared>>) {
+    for client in listener.incoming().map_while(Result::ok) {
+        let upstream = {
+            let shared = lock(shared);
+            if shared.closed {
+                return;
+            }
+            match shared.cut {
+                true => continue,
+                false => shared.upstream,
+            }
+        };
+        // A server that is down looks like one: the client's connection ends.
+        if let Ok(server) = TcpStream::connect(upstream) {
+            relay(client, server, shared);
+        }
+    }
+}
+
+fn relay(client: TcpStream, server: TcpStream, shared: &Arc<Mutex<Shared>>) {
+    let twin = |stream: &TcpStream| stream.try_clone().expect("a second handle of a socket");
+    let tape = {
+        let mut shared = lock(shared);
+        shared.open.extend([twin(&client), twin(&server)]);
+        shared.tapes.push(Tape::default());
+        shared.tapes.len() - 1
+    };
+    // Many small writes each way: without this, each waits for the acknowledgement of the last.
+    let _ = client.set_nodelay(true).and(server.set_nodelay(true));
+    let (client_twin, server_twin) = (twin(&client), twin(&server));
+    let (up, down) = (Arc::clone(shared), Arc::clone(shared));
+    thread::spawn(move || {
+        copy(client, server, |bytes| {
+            lock(&up).tapes[tape].up.extend_from_slice(bytes);
+        });
+    });
+    thread::spawn(move || {
+        copy(server_twin, client_twin, |bytes| {
+            lock(&down).tapes[tape].down.extend_from_slice(bytes);
+        });
+    });
+}
+
+/// Bytes are on tape before they are passed on, so whoever has an answer finds its request here.
+fn copy(mut from: TcpStream, mut to: TcpStream, keep: impl Fn(&[u8])) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        keep(&buffer[..count]);
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}

@@ -1,0 +1,166 @@
+//! A tap on the wire between a host and its TPM: what a probe on the bus sees, and faults.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::ports::PortPair;
+use crate::recorder::Recorder;
+use crate::swtpm::Swtpm;
+
+/// One TPM command and its answer, both whole, as in TPM 2.0 Part 1, section 18.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// The command.
+    pub command: Vec<u8>,
+    /// The response.
+    pub response: Vec<u8>,
+}
+
+impl Exchange {
+    /// TPM_CC, for example 0x15d for TPM2_Sign.
+    pub fn command_code(&self) -> u32 {
+        header_u32(&self.command, 6)
+    }
+
+    /// TPM_RC, zero for success.
+    pub fn response_code(&self) -> u32 {
+        header_u32(&self.response, 6)
+    }
+}
+
+/// Stands between a [`Swtpm`] and who uses it, keeps what goes by, and fails a command on demand.
+#[derive(Debug)]
+pub struct Tap {
+    ports: PortPair,
+    shared: Arc<Mutex<Shared>>,
+    _control: Recorder,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    exchanges: Vec<Exchange>,
+    fault: Option<Fault>,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    commands_before: u32,
+    response_code: u32,
+}
+
+impl Tap {
+    /// A tap on `chip`, which may be switched off and on behind it.
+    pub fn on(chip: &Swtpm) -> Self {
+        let ports = PortPair::claim();
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a claimed port");
+        let upstream = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let control = Recorder::on(bind(ports.first + 1), upstream(chip.port() + 1));
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let (listener, state) = (bind(ports.first), Arc::clone(&shared));
+        let commands = upstream(chip.port());
+        thread::spawn(move || serve(&listener, commands, &state));
+        Self { ports, shared, _control: control }
+    }
+
+    /// The chip's TCTI through this tap.
+    pub fn tcti(&self) -> String {
+        format!("swtpm:host=127.0.0.1,port={}", self.ports.first)
+    }
+
+    /// All that went by.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        lock(&self.shared).exchanges.clone()
+    }
+
+    /// The command after the next `commands_before` gets this TPM_RC and does not reach the chip.
+    /// Those after it do again.
+    pub fn fail_after(&self, commands_before: u32, response_code: u32) {
+        lock(&self.shared).fault = Some(Fault { commands_before, response_code });
+    }
+
+    /// Whether the fault that was asked for is still to come; forgets it.
+    pub fn take_fault(&self) -> bool {
+        lock(&self.shared).fault.take().is_some()
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        lock(&self.shared).closed = true;
+        // The serving thread notices when somebody knocks.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.first));
+    }
+}
+
+impl Shared {
+    /// The response code to give to this command instead of passing it on.
+    fn due_fault(&mut self) -> Option<u32> {
+        let fault = self.fault.as_mut()?;
+        if fault.commands_before > 0 {
+            fault.commands_before -= 1;
+            return None;
+        }
+        self.fault.take().map(|fault| fault.response_code)
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One client after the other, as the chip does it.
+fn serve(listener: &TcpListener, chip: SocketAddr, shared: &Mutex<Shared>) {
+    for client in listener.incoming().map_while(Result::ok) {
+        if lock(shared).closed {
+            return;
+        }
+        // Either side may leave at any time; then the next client comes.
+        let _ = TcpStream::connect(chip).and_then(|chip| converse(client, chip, shared));
+    }
+}
+
+fn converse(
+    mut client: TcpStream,
+    mut chip: TcpStream,
+    shared: &Mutex<Shared>,
+) -> std::io::Result<()> {
+    client.set_nodelay(true)?;
+    chip.set_nodelay(true)?;
+    loop {
+        let command = read_message(&mut client)?;
+        let fault = lock(shared).due_fault();
+        let response = match fault {
+            Some(code) => failure(code),
+            None => {
+                chip.write_all(&command)?;
+                read_message(&mut chip)?
+            }
+        };
+        lock(shared).exchanges.push(Exchange { command, response: response.clone() });
+        client.write_all(&response)?;
+    }
+}
+
+/// Commands and responses begin alike: a tag of two bytes, then the size of the whole.
+fn read_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut message = vec![0; 10];
+    stream.read_exact(&mut message)?;
+    let size = header_u32(&message, 2) as usize;
+    message.resize(size.clamp(10, 1 << 16), 0);
+    stream.read_exact(&mut message[10..])?;
+    Ok(message)
+}
+
+fn header_u32(message: &[u8], at: usize) -> u32 {
+    message[at..at + 4].iter().fold(0, |value, byte| value << 8 | u32::from(*byte))
+}
+
+/// A response with TPM_ST_NO_SESSIONS, as every failure has.
+fn failure(response_code: u32) -> Vec<u8> {
+    let mut response = vec![0x80, 0x01, 0, 0, 0, 10];
+    response.extend(response_code.to_be_bytes());
+    response
+}
