@@ -37,6 +37,14 @@ labels! {
     /// AlgorithmID of the key commitment in a COSE_KDF_Context.
     COMMITMENT = "twinseal-kc";
 
+    // The hardware serial.
+    /// S of a TPM.
+    SERIAL = "twinseal/S/v1";
+    /// S of a token.
+    TOKEN_SERIAL = "twinseal/S/token/v1";
+    /// What people compare of an S.
+    SERIAL_CHECK = "twinseal/S/check/v1";
+
     // First items of CBOR contexts.
     /// Binds CK_0 to server, device, serial and generation.
     SERIAL_CONTEXT = "twinseal-serial-v1";

@@ -21,6 +21,7 @@ pub mod reason;
 mod secret;
 pub mod serial;
 pub mod server_keys;
+pub mod tpm;
 
 pub use reason::{Outside, Reason};
 pub use secret::Secret;

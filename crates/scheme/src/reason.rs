@@ -82,6 +82,33 @@ reasons! {
     UnknownServer = "unknown-server" => Rejected, "a server other than the pinned one";
     StatementStale = "statement-stale" => Stale, "a server_keys statement older than the last one seen";
     BadServerSignature = "bad-server-signature" => Rejected, "the server's signature does not verify";
+
+    // TPM structures: the bytes themselves.
+    TpmShort = "tpm-short" => Malformed, "a TPM structure that ends before its last field";
+    TpmTrailing = "tpm-trailing" => Malformed, "bytes behind the end of a TPM structure";
+    TpmSize = "tpm-size" => Malformed, "a field of a TPM structure that is not as long as its kind demands";
+    TpmAlgorithm = "tpm-algorithm" => Malformed, "an algorithm in a TPM structure that this scheme does not know";
+    TpmYesNo = "tpm-yes-no" => Malformed, "a yes or no in a TPM structure that is neither";
+    RsaExponent = "rsa-exponent" => Malformed, "an RSA exponent other than 65537";
+    RsaModulus = "rsa-modulus" => Malformed, "an RSA modulus that is even or not of exactly 2048, 3072 or 4096 bits";
+
+    // Tokens.
+    TokenSerialEmpty = "token-serial-empty" => Rejected, "a token without a serial number";
+    TokenSerialZero = "token-serial-zero" => Rejected, "a token whose serial number is all zeros";
+
+    // The endorsement key's public area.
+    EkKind = "ek-kind" => Rejected, "an endorsement key of a kind, size or name algorithm that no TCG template has";
+    EkAttributes = "ek-attributes" => Rejected, "an endorsement key with other attributes than its TCG template";
+    EkPolicy = "ek-policy" => Rejected, "an endorsement key with another policy than its TCG template";
+    EkSymmetric = "ek-symmetric" => Rejected, "an endorsement key with another symmetric algorithm than its TCG template";
+    EkScheme = "ek-scheme" => Rejected, "an endorsement key that is bound to a scheme";
+    EkRoca = "ek-roca" => Rejected, "an endorsement key that can be factored (CVE-2017-15361)";
+
+    // Attests.
+    AttestMagic = "attest-magic" => Rejected, "a signed structure that no TPM made";
+    AttestType = "attest-type" => Rejected, "an attest of another type than a certification";
+    AttestScheme = "attest-scheme" => Rejected, "an attest signed under a scheme that is not the attestation key's";
+    AttestSignature = "attest-signature" => Rejected, "an attest that the attestation key did not sign";
 }
 
 impl fmt::Display for Reason {
