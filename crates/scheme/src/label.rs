@@ -34,6 +34,8 @@ labels! {
     CONFIRM = "twinseal/confirm/v1";
     /// The key of the grant (G), from CK_0.
     GRANT = "twinseal/grant/v1";
+    /// The start of a trade's chain in one direction.
+    TRADE = "twinseal/trade/v1";
     /// AlgorithmID of the key commitment in a COSE_KDF_Context.
     COMMITMENT = "twinseal-kc";
 
@@ -64,6 +66,8 @@ labels! {
     EPOCH_ATTEST = "twinseal-epoch-v1";
     /// What the old signing key signs for a re-enrolment.
     RE_ENROL = "twinseal-reenrol-v1";
+    /// The body of a receipt.
+    RECEIPT = "twinseal-receipt-v1";
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod secret;
 pub mod serial;
 pub mod server_keys;
 pub mod tpm;
+pub mod trade;
 
 pub use reason::{Outside, Reason};
 pub use secret::Secret;

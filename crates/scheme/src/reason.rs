@@ -109,6 +109,43 @@ reasons! {
     AttestType = "attest-type" => Rejected, "an attest of another type than a certification";
     AttestScheme = "attest-scheme" => Rejected, "an attest signed under a scheme that is not the attestation key's";
     AttestSignature = "attest-signature" => Rejected, "an attest that the attestation key did not sign";
+
+    // Contents and trades.
+    BadService = "bad-service" => Malformed, "a service that is not a reverse-DNS name in lower case";
+    BadContentType = "bad-content-type" => Malformed, "a content type that is too long, not printable ASCII, or given to a control message";
+    BadIndex = "bad-index" => Malformed, "an index of zero";
+    BadMessageType = "bad-message-type" => Malformed, "a message type that is not known";
+    BadWithdrawal = "bad-withdrawal" => Malformed, "a withdrawal that names nothing, too much, out of order, or what is not before it";
+    PayloadTooLarge = "payload-too-large" => Malformed, "a payload larger than one message may carry";
+    UnexpectedPayload = "unexpected-payload" => Malformed, "an opening with a payload";
+    WrongTrade = "wrong-trade" => Rejected, "a message of another trade";
+    WrongService = "wrong-service" => Rejected, "a message that names another service than its trade";
+    WrongOrder = "wrong-order" => Rejected, "a message whose layers are nested in another order than its trade's";
+    OutOfTurn = "out-of-turn" => Rejected, "a message that is not the next one of its trade";
+    NotOpened = "not-opened" => Rejected, "a trade whose first message does not open it, or is not there yet";
+    OpenedTwice = "opened-twice" => Rejected, "a second opening of a trade";
+    WrongKind = "wrong-kind" => Rejected, "a message that this kind of trade does not have";
+    ReplyNotDue = "reply-not-due" => Rejected, "a reply that nobody waits for";
+    PeerClosed = "peer-closed" => Rejected, "something new for a trade that the other side has closed";
+    AfterClose = "after-close" => Rejected, "something other than a receipt after the sender's own close";
+    ReceiptNotDue = "receipt-not-due" => Rejected, "a receipt before both sides have closed, or after it is complete";
+    TradeEnded = "trade-ended" => Rejected, "a new message for a trade that has ended";
+    TradeFull = "trade-full" => Rejected, "more messages than one trade may have";
+    ChainMismatch = "chain-mismatch" => Rejected, "a close whose counts or chains are not those seen here";
+    DiskRollback = "disk-rollback" => Rejected, "other content under an index that is taken: the sender's storage was rolled back";
+    ReceiptOfAnother = "receipt-of-another" => Rejected, "a receipt of another trade or service";
+    ReceiptMismatch = "receipt-mismatch" => Rejected, "a receipt whose counts or chains are not those seen here";
+    ReceiptTimes = "receipt-times" => Malformed, "a receipt that closes before it opens";
+
+    // Epochs.
+    EpochClone = "epoch-clone" => Rejected, "another open of a known epoch, made later: a second chip counts the same epochs";
+    EpochRollback = "epoch-rollback" => Rejected, "another open of a known epoch, made no later: the chip was rolled back";
+    EpochOvertaken = "epoch-overtaken" => Stale, "the open of an epoch that later ones have overtaken";
+    EpochClock = "epoch-clock" => Rejected, "a new epoch whose clock is not later than the last one's";
+    EpochTooFar = "epoch-too-far" => Rejected, "an epoch more than 100,000 ahead";
+    EpochNotOpen = "epoch-not-open" => Busy, "a message of an epoch that has not been opened yet";
+    EpochClosed = "epoch-closed" => Stale, "a message of an epoch closed so long ago that its key is gone";
+    SeqReused = "seq-reused" => Rejected, "other bytes under a sequence number that is taken";
 }
 
 impl fmt::Display for Reason {

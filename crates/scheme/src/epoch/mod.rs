@@ -1,6 +1,7 @@
 //! Epochs: the time between two starts of an agent (docs/scheme.md section 7).
 
 mod chain;
+pub mod judge;
 mod keys;
 mod open;
 
