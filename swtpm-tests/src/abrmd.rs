@@ -41,7 +41,7 @@ impl Abrmd {
         let mut dbus = Daemon::spawn("dbus-daemon", &command, folder.path().join("dbus.log"));
         dbus.wait_until("listening", || folder.path().join("bus").exists().then_some(()));
 
-        let mut command = command_on(folder.path(), Path::new("tpm2-abrmd"));
+        let mut command = command_on(folder.path(), program());
         command.args(["--session", "--allow-root"]).arg(format!("--tcti={}", chip.tcti()));
         let log = folder.path().join("abrmd.log");
         let mut abrmd = Daemon::spawn("tpm2-abrmd", &command, log);
@@ -57,6 +57,14 @@ impl Abrmd {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         command_on(self.folder.path(), program.as_ref())
     }
+}
+
+/// Where the package puts it, else where `scripts/setup` unpacks it: `/usr/sbin` is in few users'
+/// search path.
+fn program() -> &'static Path {
+    let installed = Path::new("/usr/sbin/tpm2-abrmd");
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/usr/sbin/tpm2-abrmd");
+    if installed.exists() { installed } else { Path::new(unpacked) }
 }
 
 fn command_on(folder: &Path, program: &Path) -> Command {
