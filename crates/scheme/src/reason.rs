@@ -104,9 +104,36 @@ reasons! {
     EkScheme = "ek-scheme" => Rejected, "an endorsement key that is bound to a scheme";
     EkRoca = "ek-roca" => Rejected, "an endorsement key that can be factored (CVE-2017-15361)";
 
+    // The public areas of a device's keys.
+    SrkKind = "srk-kind" => Rejected, "a storage root key of a kind, size or name algorithm that the scheme does not allow";
+    SrkAttributes = "srk-attributes" => Rejected, "a storage root key with other attributes than the scheme demands";
+    SrkPolicy = "srk-policy" => Rejected, "a storage root key that a policy can authorise";
+    SrkScheme = "srk-scheme" => Rejected, "a storage root key that is not bound to the algorithm that the scheme demands";
+    AkKind = "ak-kind" => Rejected, "an attestation key of a kind, size or name algorithm that the scheme does not allow";
+    AkAttributes = "ak-attributes" => Rejected, "an attestation key with other attributes than the scheme demands";
+    AkPolicy = "ak-policy" => Rejected, "an attestation key that a policy can authorise";
+    AkScheme = "ak-scheme" => Rejected, "an attestation key that is not bound to the algorithm that the scheme demands";
+    SigningKind = "signing-kind" => Rejected, "a signing key of a kind, size or name algorithm that the scheme does not allow";
+    SigningAttributes = "signing-attributes" => Rejected, "a signing key with other attributes than the scheme demands";
+    SigningPolicy = "signing-policy" => Rejected, "a signing key that a policy can authorise";
+    SigningScheme = "signing-scheme" => Rejected, "a signing key that is not bound to the algorithm that the scheme demands";
+    DecryptionKind = "decryption-kind" => Rejected, "a decryption key of a kind, size or name algorithm that the scheme does not allow";
+    DecryptionAttributes = "decryption-attributes" => Rejected, "a decryption key with other attributes than the scheme demands";
+    DecryptionPolicy = "decryption-policy" => Rejected, "a decryption key that a policy can authorise";
+    DecryptionScheme = "decryption-scheme" => Rejected, "a decryption key that is not bound to the algorithm that the scheme demands";
+    SerialKeyKind = "serial-key-kind" => Rejected, "a serial key of a kind, size or name algorithm that the scheme does not allow";
+    SerialKeyAttributes = "serial-key-attributes" => Rejected, "a serial key with other attributes than the scheme demands";
+    SerialKeyPolicy = "serial-key-policy" => Rejected, "a serial key that a policy can authorise";
+    SerialKeyScheme = "serial-key-scheme" => Rejected, "a serial key that is not bound to the algorithm that the scheme demands";
+    NamesNotDistinct = "names-not-distinct" => Rejected, "one key in two roles";
+
     // Attests.
     AttestMagic = "attest-magic" => Rejected, "a signed structure that no TPM made";
     AttestType = "attest-type" => Rejected, "an attest of another type than a certification";
+    AttestExtraData = "attest-extra-data" => Rejected, "an attest made for another occasion";
+    AttestName = "attest-name" => Rejected, "an attest of another key";
+    AttestQualifiedName = "attest-qualified-name" => Rejected, "an attest of a key that hangs elsewhere in the chip";
+    AttestSigner = "attest-signer" => Rejected, "an attest by a key that is not a primary of the endorsement hierarchy";
     AttestScheme = "attest-scheme" => Rejected, "an attest signed under a scheme that is not the attestation key's";
     AttestSignature = "attest-signature" => Rejected, "an attest that the attestation key did not sign";
 

@@ -11,9 +11,11 @@
 mod algorithm;
 mod attest;
 mod credential;
+mod device_keys;
 mod endorsement;
 mod kdf;
 mod name;
+mod pattern;
 mod public;
 mod public_key;
 mod reader;
@@ -25,6 +27,10 @@ pub(crate) mod testing;
 pub use algorithm::{Curve, HashAlgorithm, Scheme};
 pub use attest::{Attest, ClockInfo};
 pub use credential::{Credential, make_credential};
+pub use device_keys::{
+    Certification, ChipState, DeviceKeyClaims, Role, VerifiedDeviceKeys, VerifiedKey,
+    verify_device_keys, verify_epoch_attest,
+};
 pub use endorsement::EndorsementKey;
 pub use name::{Hierarchy, Name, QualifiedName};
 pub use public::Public;

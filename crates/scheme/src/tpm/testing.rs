@@ -5,7 +5,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
 use super::public_key::agreement_algorithm;
-use super::{ClockInfo, Curve, PublicKey};
+use super::{ClockInfo, Curve, HashAlgorithm, Hierarchy, Name, PublicKey, QualifiedName, Role};
 
 /// A TPMT_PUBLIC in pieces, each of which a test may replace.
 #[derive(Clone)]
@@ -124,6 +124,66 @@ pub(crate) fn rsa_2048_key() -> PublicKey {
 
 pub(crate) fn sized(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
+}
+
+/// The keys of a chip that never was: everything is as the scheme wants it, until a test
+/// changes it. The attestation key's private half is [`p256_signing_key`] of 3.
+#[derive(Clone)]
+pub(crate) struct SoftChip {
+    pub(crate) ek: Area,
+    pub(crate) srk: Area,
+    pub(crate) ak: Area,
+    pub(crate) signing: Area,
+    pub(crate) decryption: Area,
+    pub(crate) serial: Area,
+}
+
+impl SoftChip {
+    pub(crate) fn genuine() -> Self {
+        let area = |seed, attributes, scheme: &[u16]| Area {
+            attributes,
+            scheme: scheme.to_vec(),
+            ..Area::of(&p256_key(seed))
+        };
+        SoftChip {
+            ek: ek_area_of(&p256_key(1)),
+            srk: Area { symmetric: vec![0x0006, 128, 0x0043], ..area(2, 0x0003_0472, &[0x0010]) },
+            ak: area(3, 0x0005_0472, &[0x0018, 0x000b]),
+            signing: area(4, 0x0004_0472, &[0x0018, 0x000b]),
+            decryption: area(5, 0x0002_0472, &[0x0019, 0x000b]),
+            serial: area(6, 0x0002_0472, &[0x0019, 0x000b]),
+        }
+    }
+
+    /// The attests of signing, decryption and serial key; the clock runs on in between.
+    pub(crate) fn attests(
+        &self,
+        extra_data: impl Fn(Role, &Name, &Name) -> [u8; 32],
+    ) -> [AttestFields; 3] {
+        let name = |area: &Area| Name::of(HashAlgorithm::Sha256, &area.bytes());
+        let srk = QualifiedName::primary(Hierarchy::Owner, &name(&self.srk));
+        let endorsement = |name: &Name| QualifiedName::primary(Hierarchy::Endorsement, name);
+        let ak = name(&self.ak);
+        let attest = |role, area, minute: u64| {
+            let name = name(area);
+            let place = match role {
+                Role::Serial => endorsement(&name),
+                _ => srk.child(&name),
+            };
+            let mut fields = AttestFields::plain();
+            fields.clock.clock_ms = minute * 60_000;
+            fields.extra_data = extra_data(role, &ak, &name).to_vec();
+            fields.qualified_signer = endorsement(&ak).as_bytes().to_vec();
+            fields.name = name.as_bytes().to_vec();
+            fields.qualified_name = place.as_bytes().to_vec();
+            fields
+        };
+        [
+            attest(Role::Signing, &self.signing, 1),
+            attest(Role::Decryption, &self.decryption, 3),
+            attest(Role::Serial, &self.serial, 2),
+        ]
+    }
 }
 
 /// A TPMS_ATTEST of TPM2_Certify in pieces.
