@@ -1,1 +1,25 @@
 //! Keeps a device's keys in its chip, seals and opens; no network.
+//!
+//! [`Agent`] is the whole of it as plain functions: whoever calls hands in who he is, and what
+//! must travel is given to a courier as opaque bytes. D-Bus is one way to call it.
+
+mod access;
+mod agent;
+mod config;
+mod courier;
+mod error;
+mod event;
+mod job;
+mod status;
+mod trade;
+
+pub use access::Caller;
+pub use agent::Agent;
+pub use config::{Config, HardwareConfig, LimitsConfig};
+pub use courier::{Carry, CarryId, CarryKind, Outcome};
+pub use error::{Error, Kind};
+pub use event::Event;
+pub use job::{Job, JobId, JobState};
+pub use status::{Hardware, Identity, State, Status};
+pub use trade::{Exchanged, Message, Options, TradeView};
+pub use twinseal_scheme::id::TradeId;

@@ -1,0 +1,86 @@
+//! The agent's configuration file (TOML).
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{Error, Kind};
+
+/// Everything that an operator decides.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the state is kept; made with mode 0700.
+    pub state_dir: PathBuf,
+    /// The state key's file, outside `state_dir`, made with mode 0600. Without it the systemd
+    /// credential `state-key` is used.
+    pub state_key_file: Option<PathBuf>,
+    /// The folder of `*.toml` files that say who may trade for which service.
+    pub services_dir: PathBuf,
+    /// Who may see what names this very chip, besides root: a group's name or number.
+    #[serde(default = "operator_group")]
+    pub operator_group: String,
+    /// Who may carry, besides root: a group's name or number.
+    #[serde(default = "courier_group")]
+    pub courier_group: String,
+    /// The chip.
+    pub hardware: HardwareConfig,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// Where the chip is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardwareConfig {
+    /// How to reach it, as tpm2-tools write it, such as `device:/dev/tpmrm0`.
+    pub tcti: String,
+    /// Forces the endorsement key at the first use, such as `rsa-2048`.
+    pub ek: Option<String>,
+    /// File with the owner hierarchy's authorisation, where one is set.
+    pub owner_auth_file: Option<PathBuf>,
+    /// File with the endorsement hierarchy's authorisation, where one is set.
+    pub endorsement_auth_file: Option<PathBuf>,
+}
+
+/// Bounds on what callers can make the agent keep.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Sealed messages that may wait for the server, of all callers.
+    pub outbox: u32,
+    /// Trades of one user that have not ended.
+    pub trades_per_user: u32,
+    /// How long the server may hold a fetch, milliseconds.
+    pub fetch_wait_ms: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig { outbox: 4096, trades_per_user: 1024, fetch_wait_ms: 25_000 }
+    }
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] with the line that is wrong.
+    pub fn read(path: &Path) -> Result<Config, Error> {
+        let wrong = |e: &dyn std::fmt::Display| {
+            Error::new(Kind::InvalidArgument, format!("{}: {e}", path.display()))
+                .and("correct the configuration file")
+        };
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+        toml::from_str(&text).map_err(|e| wrong(&e))
+    }
+}
+
+fn operator_group() -> String {
+    "twinseal".to_owned()
+}
+
+fn courier_group() -> String {
+    "twinseal-courier".to_owned()
+}

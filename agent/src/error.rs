@@ -1,0 +1,119 @@
+//! What can go wrong, by the closed list of the D-Bus contract.
+
+use std::borrow::Cow;
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $what:literal, $next:literal;)*) => {
+        /// The kinds of errors: a closed list, the same on the bus (`org.twinseal.Error.<Kind>`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind { $($(#[$doc])* $name,)* }
+
+        impl Kind {
+            /// Every kind there is.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name,)*];
+
+            /// The name on the bus, without its prefix.
+            pub fn name(self) -> &'static str {
+                match self { $(Kind::$name => stringify!($name),)* }
+            }
+
+            /// What it means, in half a sentence.
+            pub fn what(self) -> &'static str {
+                match self { $(Kind::$name => $what,)* }
+            }
+
+            /// What to do next.
+            pub fn next(self) -> &'static str {
+                match self { $(Kind::$name => $next,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// No server has enrolled this device yet.
+    NotEnrolled = "this device is not enrolled", "enrol it with `twinseal enrol LINK`";
+    /// An operator has to say yes.
+    AwaitingApproval = "an operator has not approved this device yet",
+        "compare the short check on both sides and approve it at the server";
+    /// The server has put the device aside.
+    Suspended = "the server has put this device in quarantine",
+        "ask the operator, who can approve a new enrolment";
+    /// The enrolment has ended.
+    Revoked = "the operator has revoked this device", "ask the operator for a new enrolment link";
+    /// No chip answers.
+    ChipAbsent = "no chip answers", "check that it is there and that the tcti setting names it";
+    /// The chip's owner hierarchy was cleared.
+    ChipCleared = "the chip has been cleared since the enrolment", "enrol this device again";
+    /// Another chip, or another endorsement seed.
+    ChipReplaced = "this is not the chip that was enrolled", "put that one back, or enrol this one";
+    /// The chip's counter is behind the agent's record.
+    ChipRolledBack = "the chip has gone back to an earlier state, so nothing is sealed",
+        "ask the operator, and enrol this device again";
+    /// Dictionary-attack protection.
+    ChipLockedOut = "the chip is locked out after wrong authorisations",
+        "wait for its recovery time, or let its owner clear the lockout";
+    /// Too much waits.
+    Busy = "too much is waiting", "try again shortly";
+    /// Longer than allowed.
+    TooLarge = "longer than one message may be", "split it";
+    /// The server, or a check of what it sent, refused.
+    Rejected = "refused", "see the reason, and ask the operator where it does not help";
+    /// It belongs to a past that is over.
+    Stale = "it belongs to a past that is over", "make it anew";
+    /// There is no such thing for this caller.
+    NotFound = "there is no such object for you", "list what there is";
+    /// The caller may not.
+    NotAllowed = "you may not do this", "ask the operator of this machine";
+    /// The call itself is wrong.
+    InvalidArgument = "an argument is wrong", "correct the call";
+    /// Somebody stopped it.
+    Cancelled = "it was cancelled", "start it again if it is still wanted";
+    /// It did not finish in time.
+    Timeout = "it did not finish in time", "it goes on; ask again for its result";
+    /// Only a part is there.
+    Incomplete = "only a part has arrived", "supply the rest first";
+    /// The agent's own fault, or its machine's.
+    Internal = "the agent failed", "see its log";
+}
+
+/// An error: its kind, and what happened in this case.
+///
+/// `Display` is a sentence for people that ends with what to do next. It holds no secret, no
+/// serial and no personal data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Which of the closed list.
+    pub kind: Kind,
+    detail: Option<Cow<'static, str>>,
+    next: Option<Cow<'static, str>>,
+}
+
+impl Error {
+    /// What happened in this case instead of the kind's own words.
+    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Error {
+        Error { kind, detail: Some(detail.into()), next: None }
+    }
+
+    /// Other advice than the kind's.
+    #[must_use]
+    pub fn and(self, next: impl Into<Cow<'static, str>>) -> Error {
+        Error { next: Some(next.into()), ..self }
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Error {
+        Error { kind, detail: None, next: None }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = self.detail.as_deref().unwrap_or(self.kind.what());
+        write!(f, "{detail}: {}", self.next.as_deref().unwrap_or(self.kind.next()))
+    }
+}
+
+impl std::error::Error for Error {}
