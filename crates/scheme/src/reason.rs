@@ -81,6 +81,14 @@ reasons! {
     EpochStale = "epoch-stale" => Stale, "an epoch that is over";
     UnknownServer = "unknown-server" => Rejected, "a server other than the pinned one";
     StatementStale = "statement-stale" => Stale, "a server_keys statement older than the last one seen";
+    BadLink = "bad-link" => Malformed, "not an enrolment link";
+    BadUserInfo = "bad-user-info" => Malformed, "user information with too many, too long or unprintable entries";
+    WrongNonce = "wrong-nonce" => Rejected, "a nonce other than the one that was asked with";
+    ChallengeStale = "challenge-stale" => Stale, "a challenge that has expired";
+    WrongTranscript = "wrong-transcript" => Rejected, "a message that answers another one than was sent";
+    WrongCredential = "wrong-credential" => Rejected, "the credential was not activated by the claimed chip";
+    WrongConfirmation = "wrong-confirmation" => Rejected, "the confirmation is not from the claimed chip";
+    BadReEnrolment = "bad-re-enrolment" => Rejected, "the proof of a re-enrolment does not hold";
     BadServerSignature = "bad-server-signature" => Rejected, "the server's signature does not verify";
 
     // TPM structures: the bytes themselves.

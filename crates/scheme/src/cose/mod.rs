@@ -8,7 +8,10 @@ pub(crate) mod encrypt;
 pub(crate) mod encrypt0;
 pub(crate) mod gcm;
 pub(crate) mod kdf;
+pub(crate) mod sign;
 pub(crate) mod sign1;
+
+pub use sign1::Unsigned;
 
 use ciborium::value::Value;
 

@@ -31,6 +31,11 @@ impl Unsigned {
         &self.to_sign
     }
 
+    /// What the signature will be over, besides its context.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// SHA-256 of [`Unsigned::to_sign`], for chips that sign digests.
     pub fn digest(&self) -> [u8; 32] {
         sha256(&[&self.to_sign])

@@ -6,5 +6,5 @@ mod keys;
 mod open;
 
 pub use chain::ChainKey;
-pub use keys::EpochKeys;
+pub use keys::{ClosedEpoch, EpochKeys, EpochSecret};
 pub use open::{EpochOpen, EpochOpening, UnsignedEpochOpen, VerifiedEpochOpen};

@@ -9,12 +9,12 @@ use rand_core::CryptoRngCore;
 use crate::Reason;
 use crate::bond::Bond;
 use crate::cbor::{self, Items};
-use crate::epoch::{ChainKey, EpochKeys};
+use crate::epoch::{ChainKey, EpochKeys, EpochSecret};
 use crate::id::KeyId;
 use crate::keys::{KEM_CIPHERTEXT_LEN, P256Private, P256Public, Signature};
 use crate::label;
 use crate::message::{Envelope, Outer, UnsignedUp, open_up, seal_up, verify_outer_signature};
-use crate::secret::{Secret, extract, sha256};
+use crate::secret::{Secret, sha256};
 use crate::server_keys::ServerKeys;
 
 /// The longest attest or attest signature, bytes.
@@ -54,15 +54,6 @@ impl EpochOpen {
             self.p256_id,
             self.kem_id
         )])
-    }
-
-    /// Z_e, from the two agreements and the epoch-open itself.
-    fn secret(ecdh: &Secret, kem: &Secret, open_hash: &[u8; 32]) -> Secret {
-        let mut input = zeroize::Zeroizing::new([0; 96]);
-        input[..32].copy_from_slice(ecdh.expose());
-        input[32..64].copy_from_slice(kem.expose());
-        input[64..].copy_from_slice(open_hash);
-        extract(label::EPOCH.as_bytes(), &*input)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -162,7 +153,7 @@ impl UnsignedEpochOpen {
     pub fn finish(self, signature: &Signature) -> Result<(Vec<u8>, EpochKeys), Reason> {
         let envelope = self.unsigned.finish(signature)?;
         let hash = sha256(&[&envelope]);
-        let z = EpochOpen::secret(&self.opening.ecdh, &self.opening.kem, &hash);
+        let z = EpochSecret::new(&self.opening.ecdh, &self.opening.kem, &hash);
         Ok((envelope, EpochKeys::new(&self.chain, &z, self.opening.sequence, hash)))
     }
 }
@@ -202,7 +193,7 @@ impl<'a> VerifiedEpochOpen<'a> {
     /// The epoch's keys: `ecdh` is the X coordinate of ECDH(encryption key, epoch key), `kem`
     /// the decapsulated secret.
     pub fn keys(&self, chain: &ChainKey, ecdh: &Secret, kem: &Secret) -> EpochKeys {
-        let z = EpochOpen::secret(ecdh, kem, &self.envelope.hash);
+        let z = EpochSecret::new(ecdh, kem, &self.envelope.hash);
         EpochKeys::new(chain, &z, self.envelope.route.sequence, self.envelope.hash)
     }
 }

@@ -4,9 +4,10 @@ use crate::Reason;
 use crate::bond::Bond;
 use crate::cbor;
 use crate::direction::Direction;
-use crate::epoch::EpochKeys;
+use crate::epoch::{ClosedEpoch, EpochKeys};
 use crate::label;
 use crate::message::{Outer, Route};
+use crate::secret::Secret;
 
 /// The place of a layer in a message.
 #[derive(Clone, Copy)]
@@ -19,13 +20,30 @@ pub(crate) enum Layer {
 /// The receiver's and the sender's own view of a message: the source of every external_aad.
 pub(crate) struct Frame<'a> {
     pub bond: &'a Bond,
-    pub keys: &'a EpochKeys,
+    pub epoch: u64,
+    pub sequence: u64,
+    pub open_hash: &'a [u8; 32],
+    /// K_dir of the direction.
+    pub key: &'a Secret,
     pub outer: Outer,
     pub direction: Direction,
     pub seq: u32,
 }
 
 impl<'a> Frame<'a> {
+    /// The frame of a message that is about to be sealed.
+    pub(crate) fn new(
+        bond: &'a Bond,
+        keys: &'a EpochKeys,
+        outer: Outer,
+        direction: Direction,
+        seq: u32,
+    ) -> Frame<'a> {
+        let EpochKeys { epoch, sequence, open_hash, .. } = keys;
+        let key = keys.direction(direction);
+        Frame { bond, epoch: *epoch, sequence: *sequence, open_hash, key, outer, direction, seq }
+    }
+
     /// The frame in which a received message must stand.
     ///
     /// # Errors
@@ -36,8 +54,23 @@ impl<'a> Frame<'a> {
         direction: Direction,
         route: &Route,
     ) -> Result<Frame<'a>, Reason> {
-        let frame = Frame { bond, keys, outer: route.outer, direction, seq: route.seq };
-        if *route == frame.route() { Ok(frame) } else { Err(Reason::WrongRoute) }
+        Frame::new(bond, keys, route.outer, direction, route.seq).expecting(route)
+    }
+
+    /// The same for a message up of a closed epoch.
+    pub(crate) fn of_closed(
+        bond: &'a Bond,
+        closed: &'a ClosedEpoch,
+        route: &Route,
+    ) -> Result<Frame<'a>, Reason> {
+        let ClosedEpoch { epoch, sequence, open_hash, up } = closed;
+        let (epoch, sequence, direction) = (*epoch, *sequence, Direction::Up);
+        let (outer, seq) = (route.outer, route.seq);
+        Frame { bond, epoch, sequence, open_hash, key: up, outer, direction, seq }.expecting(route)
+    }
+
+    fn expecting(self, route: &Route) -> Result<Frame<'a>, Reason> {
+        if *route == self.route() { Ok(self) } else { Err(Reason::WrongRoute) }
     }
 
     pub(crate) fn route(&self) -> Route {
@@ -47,8 +80,8 @@ impl<'a> Frame<'a> {
             device_id: self.bond.device_id,
             generation: self.bond.generation,
             keyset: self.bond.keyset,
-            sequence: self.keys.sequence,
-            epoch: self.keys.epoch,
+            sequence: self.sequence,
+            epoch: self.epoch,
             seq: self.seq,
         }
     }
@@ -60,13 +93,13 @@ impl<'a> Frame<'a> {
             self.outer.number(),
             self.direction.number(),
             self.bond.server_id,
-            self.keys.sequence,
+            self.sequence,
             self.bond.device_id,
             self.bond.serial.as_bytes(),
             self.bond.generation,
             self.bond.keyset,
-            self.keys.epoch,
-            self.keys.open_hash,
+            self.epoch,
+            self.open_hash,
             self.seq,
             self.bond.signing.id(),
             self.bond.decryption.id()

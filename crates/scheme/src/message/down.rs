@@ -31,7 +31,7 @@ pub fn seal_down<'a>(
     seq: u32,
     content: &[u8],
 ) -> UnsignedDown<'a> {
-    let frame = Frame { bond, keys, outer, direction: Direction::Down, seq };
+    let frame = Frame::new(bond, keys, outer, Direction::Down, seq);
     let unsigned = Unsigned::new(content.to_vec(), &frame.aad(Layer::ServerSignature));
     UnsignedDown { frame, unsigned }
 }

@@ -20,7 +20,7 @@ pub(crate) struct SerialLayer {
 impl SerialLayer {
     pub(crate) fn new(frame: &Frame<'_>, layer: Layer) -> SerialLayer {
         SerialLayer {
-            key: frame.keys.direction(frame.direction).clone(),
+            key: frame.key.clone(),
             aad: frame.aad(layer),
             device_id: frame.bond.device_id.0,
             server_id: frame.bond.server_id.0,

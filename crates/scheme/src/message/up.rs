@@ -6,7 +6,7 @@ use crate::Reason;
 use crate::bond::Bond;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::direction::Direction;
-use crate::epoch::EpochKeys;
+use crate::epoch::{ClosedEpoch, EpochKeys};
 use crate::keys::Signature;
 use crate::message::aad::{Frame, Layer};
 use crate::message::serial_layer::SerialLayer;
@@ -32,7 +32,7 @@ pub fn seal_up(
     content: &[u8],
     rng: &mut dyn CryptoRngCore,
 ) -> Result<UnsignedUp, Reason> {
-    let frame = Frame { bond, keys, outer, direction: Direction::Up, seq };
+    let frame = Frame::new(bond, keys, outer, Direction::Up, seq);
     let mut random = [0; 32];
     rng.fill_bytes(&mut random);
     let (unsigned, around) = match outer {
@@ -74,19 +74,19 @@ impl UnsignedUp {
 /// # Errors
 /// The reasons of form and of layers.
 pub fn open_up(bond: &Bond, keys: &EpochKeys, envelope: &Envelope) -> Result<Opened, Reason> {
-    let frame = Frame::of_route(bond, keys, Direction::Up, &envelope.route)?;
-    match frame.outer {
-        Outer::Serial => {
-            let inner = SerialLayer::new(&frame, Layer::Outer).open(&envelope.body)?;
-            let content = verify(&frame, Layer::Inner, &inner)?;
-            Ok(Opened { content, inner })
-        }
-        Outer::Key => {
-            let inner = verify(&frame, Layer::Outer, &envelope.body)?;
-            let content = SerialLayer::new(&frame, Layer::Inner).open(&inner)?;
-            Ok(Opened { content, inner })
-        }
-    }
+    open(&Frame::of_route(bond, keys, Direction::Up, &envelope.route)?, envelope)
+}
+
+/// Opens a message from the device that was sealed in an epoch that is closed by now.
+///
+/// # Errors
+/// The reasons of form and of layers.
+pub fn open_up_closed(
+    bond: &Bond,
+    closed: &ClosedEpoch,
+    envelope: &Envelope,
+) -> Result<Opened, Reason> {
+    open(&Frame::of_closed(bond, closed, &envelope.route)?, envelope)
 }
 
 /// The outer signature alone of a message in the order [`Outer::Key`]: it costs no serial key.
@@ -100,6 +100,21 @@ pub(crate) fn verify_outer_signature(
         return Err(Reason::WrongRoute);
     }
     verify(&frame, Layer::Outer, &envelope.body).map(drop)
+}
+
+fn open(frame: &Frame<'_>, envelope: &Envelope) -> Result<Opened, Reason> {
+    match frame.outer {
+        Outer::Serial => {
+            let inner = SerialLayer::new(frame, Layer::Outer).open(&envelope.body)?;
+            let content = verify(frame, Layer::Inner, &inner)?;
+            Ok(Opened { content, inner })
+        }
+        Outer::Key => {
+            let inner = verify(frame, Layer::Outer, &envelope.body)?;
+            let content = SerialLayer::new(frame, Layer::Inner).open(&inner)?;
+            Ok(Opened { content, inner })
+        }
+    }
 }
 
 fn verify(frame: &Frame<'_>, layer: Layer, bytes: &[u8]) -> Result<Vec<u8>, Reason> {

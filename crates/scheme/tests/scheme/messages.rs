@@ -1,13 +1,10 @@
 //! Messages in all four layerings, and what every bit of them is worth.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod parties;
-
-use parties::Parties;
+use crate::parties::Parties;
 use rand_core::OsRng;
 use twinseal_scheme::answer::{Ack, Answer, Fetch, FetchRoute};
-use twinseal_scheme::epoch::ChainKey;
-use twinseal_scheme::message::Outer;
+use twinseal_scheme::epoch::{ChainKey, ClosedEpoch, EpochSecret};
+use twinseal_scheme::message::{Envelope, Outer, open_up_closed};
 use twinseal_scheme::{Reason, Secret};
 
 const ORDERS: [Outer; 2] = [Outer::Serial, Outer::Key];
@@ -103,4 +100,30 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at] ^= 1 << (at % 8);
     bytes
+}
+
+#[test]
+fn a_closed_epoch_still_opens_what_comes_late_and_only_with_its_secret() {
+    let parties = Parties::new([1; 32]);
+    let chain = parties.chain.ratchet(1).unwrap();
+    let (open, device) = parties.epoch_open(&chain);
+    let secret = |kem: [u8; 32]| {
+        EpochSecret::new(&Secret::new([1; 32]), &Secret::new(kem), &device.open_hash)
+    };
+    let wrapped = ClosedEpoch::wrap(&device, &secret([2; 32]), &mut OsRng).unwrap();
+    let unwrap = |kem| {
+        let (sequence, hash) = (device.sequence, device.open_hash);
+        ClosedEpoch::unwrap(&wrapped, &secret(kem), 1, sequence, hash)
+    };
+    let closed = unwrap([2; 32]).unwrap();
+    assert_eq!(unwrap([3; 32]).err(), Some(Reason::BadSerialLayer));
+    for outer in ORDERS {
+        let up = Envelope::decode(&parties.up(&device, outer, 1, b"late")).unwrap();
+        assert_eq!(open_up_closed(&parties.bond, &closed, &up).unwrap().content, b"late");
+        let (later, _) = parties.epoch(2);
+        let up = Envelope::decode(&parties.up(&later, outer, 1, b"now")).unwrap();
+        let refused = open_up_closed(&parties.bond, &closed, &up);
+        assert_eq!(refused.err(), Some(Reason::WrongRoute));
+    }
+    assert_eq!(parties.server_epoch(&open, &chain, &chain), device);
 }

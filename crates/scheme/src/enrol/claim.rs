@@ -1,0 +1,292 @@
+//! M1: what the device claims to be, sealed to the server's encryption key:
+//! `Ea(Key41 + S43 + m4)` of the patent, with everything that proves it.
+
+use rand_core::CryptoRngCore;
+
+use crate::Reason;
+use crate::cbor::{self, Items};
+use crate::cose::encrypt::Encrypted;
+use crate::cose::kdf::Parties;
+use crate::cose::sign1::{Signed, Unsigned};
+use crate::enrol::challenge::{AcceptedChallenge, Challenge};
+use crate::enrol::{ENROL_MAX, UserInfo, VERSION};
+use crate::id::{DeviceId, ServerId};
+use crate::keys::P256Public;
+use crate::label;
+use crate::message::KeyLayer;
+use crate::secret::{Secret, sha256};
+use crate::serial::HardwareSerial;
+use crate::server_keys::by_device;
+
+const RE_ENROL_NAME: &str = "re_enrol";
+/// The longest enrolment code, bytes.
+const CODE_MAX: usize = 64;
+/// The longest proof of a re-enrolment, bytes.
+const PROOF_MAX: usize = 1024;
+/// The longest TPM structure in a claim, bytes.
+const STRUCTURE_MAX: usize = 2048;
+/// The longest EK certificate as read from the chip, bytes.
+const CERTIFICATE_MAX: usize = 8192;
+/// Certificates at the most.
+const CERTIFICATES_MAX: usize = 8;
+/// A claim of a TPM. A token's is 2.
+const TPM: u8 = 1;
+
+/// The claim of a device with a TPM.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The hardware serial as the device computes it; the server computes it again.
+    pub serial: HardwareSerial,
+    /// Who the device belongs to.
+    pub user_info: UserInfo,
+    /// The code of an enrolment link.
+    pub code: Option<String>,
+    /// When this device was enrolled here before and can prove it.
+    pub re_enrolment: Option<ReEnrolment>,
+    /// The EK's certificate, and intermediate ones, as read from the chip.
+    pub certificates: Vec<Vec<u8>>,
+    /// The chip's public areas and certifications.
+    pub keys: ClaimedKeys,
+}
+
+/// The keys of a chip as it marshals them (TPMT_PUBLIC, TPMS_ATTEST, TPMT_SIGNATURE); what
+/// they are worth, [`crate::tpm`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedKeys {
+    /// The endorsement key.
+    pub ek_public: Vec<u8>,
+    /// The storage root key.
+    pub srk_public: Vec<u8>,
+    /// The attestation key.
+    pub ak_public: Vec<u8>,
+    /// The signing key.
+    pub signing: ClaimedKey,
+    /// The decryption key.
+    pub decryption: ClaimedKey,
+    /// The serial key.
+    pub serial: ClaimedKey,
+}
+
+/// A key that the AK has certified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedKey {
+    /// TPMT_PUBLIC.
+    pub public: Vec<u8>,
+    /// TPMS_ATTEST.
+    pub attest: Vec<u8>,
+    /// TPMT_SIGNATURE.
+    pub signature: Vec<u8>,
+}
+
+/// The claim to have been a certain device before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReEnrolment {
+    /// The device id of before.
+    pub device_id: DeviceId,
+    /// Its generation.
+    pub generation: u32,
+    /// COSE_Sign1 by its signing key; see [`re_enrolment_proof`].
+    pub proof: Vec<u8>,
+}
+
+impl Claim {
+    /// Seals M1, to be durable before it is sent.
+    ///
+    /// # Errors
+    /// [`Reason::TooLarge`].
+    pub fn seal(
+        &self,
+        challenge: &AcceptedChallenge,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Vec<u8>, Reason> {
+        let plaintext = self.encode(&challenge.nonce_s);
+        let server_id = challenge.server_keys.server_id();
+        let aad = aad(&challenge.m0);
+        let layer = KeyLayer { parties: parties(&server_id), aad: &aad };
+        let sealed = layer.seal(&challenge.server_keys.encryption, &plaintext, rng)?;
+        let m1 = cbor::array!(VERSION, challenge.m0, sealed);
+        if m1.len() > ENROL_MAX { Err(Reason::TooLarge) } else { Ok(m1) }
+    }
+
+    fn encode(&self, nonce_s: &[u8; 32]) -> Vec<u8> {
+        let re_enrolment =
+            self.re_enrolment.as_ref().map(|r| cbor::value!(r.device_id, r.generation, r.proof));
+        let certificates = self.certificates.iter().map(cbor::Item::item).collect();
+        let key = |k: &ClaimedKey| cbor::value!(k.public, k.attest, k.signature);
+        let keys = &self.keys;
+        let hardware = cbor::value!(
+            TPM,
+            keys.ek_public,
+            ciborium::value::Value::Array(certificates),
+            keys.srk_public,
+            keys.ak_public,
+            key(&keys.signing),
+            key(&keys.decryption),
+            key(&keys.serial)
+        );
+        cbor::array!(
+            nonce_s,
+            self.serial.as_bytes(),
+            self.user_info.encode(),
+            self.code,
+            re_enrolment,
+            hardware
+        )
+    }
+
+    fn decode(bytes: &[u8], nonce_s: &[u8; 32]) -> Result<Claim, Reason> {
+        let mut items = Items::decode(bytes, ENROL_MAX, 6)?;
+        if items.fixed()? != *nonce_s {
+            return Err(Reason::WrongNonce);
+        }
+        let serial = HardwareSerial::from_bytes(items.fixed()?);
+        let user_info = UserInfo::decode(items.any()?)?;
+        let code = if items.null() { None } else { Some(items.text(CODE_MAX)?) };
+        let re_enrolment = match items.null() {
+            true => None,
+            false => {
+                let mut r = Items::of(items.any()?, 3)?;
+                Some(ReEnrolment {
+                    device_id: DeviceId(r.fixed()?),
+                    generation: r.uint()?,
+                    proof: r.bytes(PROOF_MAX)?,
+                })
+            }
+        };
+        let mut hardware = Items::of(items.any()?, 8)?;
+        if hardware.uint::<u8>()? != TPM {
+            return Err(Reason::WrongShape);
+        }
+        let ek_public = hardware.bytes(STRUCTURE_MAX)?;
+        let certificates = hardware.list(CERTIFICATES_MAX)?.into_iter().map(|c| match c {
+            ciborium::value::Value::Bytes(c) if c.len() <= CERTIFICATE_MAX => Ok(c),
+            _ => Err(Reason::WrongShape),
+        });
+        let certificates = certificates.collect::<Result<_, _>>()?;
+        let keys = ClaimedKeys {
+            ek_public,
+            srk_public: hardware.bytes(STRUCTURE_MAX)?,
+            ak_public: hardware.bytes(STRUCTURE_MAX)?,
+            signing: certified_key(&mut hardware)?,
+            decryption: certified_key(&mut hardware)?,
+            serial: certified_key(&mut hardware)?,
+        };
+        Ok(Claim { serial, user_info, code, re_enrolment, certificates, keys })
+    }
+}
+
+/// M1 as the server reads it, up to the point where its encryption key must agree.
+pub struct ClaimOpening {
+    m0: Vec<u8>,
+    nonce_s: [u8; 32],
+    encrypted: Encrypted,
+    ephemeral: P256Public,
+}
+
+impl ClaimOpening {
+    /// Recognises the server's own challenge, before anything costs a private-key operation.
+    ///
+    /// # Errors
+    /// The reasons of form and of [`Challenge::recognise`].
+    pub fn begin(m1: &[u8], signing: &P256Public, now: u64) -> Result<ClaimOpening, Reason> {
+        let mut items = Items::decode(m1, ENROL_MAX, 3)?;
+        if items.uint::<u64>()? != u64::from(VERSION) {
+            return Err(Reason::WrongVersion);
+        }
+        let m0 = items.bytes(ENROL_MAX)?;
+        let nonce_s = Challenge::recognise(&m0, signing, now)?;
+        let (encrypted, ephemeral) = Encrypted::decode_ecdh_es(&items.bytes(ENROL_MAX)?)?;
+        Ok(ClaimOpening { m0, nonce_s, encrypted, ephemeral })
+    }
+
+    /// The nonce, to be used once.
+    pub fn nonce_s(&self) -> &[u8; 32] {
+        &self.nonce_s
+    }
+
+    /// SHA-256 of M0.
+    pub fn m0_hash(&self) -> [u8; 32] {
+        sha256(&[&self.m0])
+    }
+
+    /// The point that the server's encryption key must agree with.
+    pub fn ephemeral(&self) -> &P256Public {
+        &self.ephemeral
+    }
+
+    /// Opens the claim: `z` is the X coordinate of ECDH(encryption key, ephemeral).
+    ///
+    /// # Errors
+    /// The reasons of form, [`Reason::BadKeyLayer`], [`Reason::WrongNonce`].
+    pub fn finish(self, z: &Secret, server_id: &ServerId) -> Result<Claim, Reason> {
+        let aad = aad(&self.m0);
+        let layer = KeyLayer { parties: parties(server_id), aad: &aad };
+        Claim::decode(&layer.open(&self.encrypted, &self.ephemeral, z)?, &self.nonce_s)
+    }
+}
+
+/// extraData of the certification of one key at enrolment: `role` is `sig`, `dec` or `ser`, the
+/// Names are marshalled as in TPM 2.0 Part 1 section 16.
+pub fn certify_extra_data(
+    role: &str,
+    m0_hash: &[u8; 32],
+    server_id: &ServerId,
+    serial: &HardwareSerial,
+    ak_name: &[u8],
+    object_name: &[u8],
+) -> [u8; 32] {
+    sha256(&[&cbor::array!(
+        label::CERTIFY,
+        role,
+        m0_hash,
+        server_id,
+        serial.as_bytes(),
+        ak_name,
+        object_name
+    )])
+}
+
+/// What the old signing key signs to prove a re-enrolment.
+pub fn re_enrolment_proof(
+    m0_hash: &[u8; 32],
+    device_id: &DeviceId,
+    generation: u32,
+    serial: &HardwareSerial,
+    ak_name: &[u8],
+) -> Unsigned {
+    let payload =
+        cbor::array!(label::RE_ENROL, m0_hash, device_id, generation, serial.as_bytes(), ak_name);
+    Unsigned::new(payload, &by_device(RE_ENROL_NAME))
+}
+
+/// Verifies the proof of a re-enrolment with the old signing key: it must say exactly what
+/// `expected`, made by [`re_enrolment_proof`] from the server's records, says.
+///
+/// # Errors
+/// The reasons of form, and [`Reason::BadReEnrolment`].
+pub fn verify_re_enrolment_proof(
+    proof: &[u8],
+    old_signing: &P256Public,
+    expected: &Unsigned,
+) -> Result<(), Reason> {
+    let signed = Signed::decode(proof)?;
+    let payload = signed.verify(old_signing, &by_device(RE_ENROL_NAME), Reason::BadReEnrolment)?;
+    if payload == expected.payload() { Ok(()) } else { Err(Reason::BadReEnrolment) }
+}
+
+fn certified_key(items: &mut Items) -> Result<ClaimedKey, Reason> {
+    let mut key = Items::of(items.any()?, 3)?;
+    Ok(ClaimedKey {
+        public: key.bytes(STRUCTURE_MAX)?,
+        attest: key.bytes(STRUCTURE_MAX)?,
+        signature: key.bytes(STRUCTURE_MAX)?,
+    })
+}
+
+fn aad(m0: &[u8]) -> Vec<u8> {
+    cbor::array!(label::ENROL, sha256(&[m0]))
+}
+
+fn parties(server_id: &ServerId) -> Parties<'_> {
+    Parties { sender: None, receiver: &server_id.0 }
+}

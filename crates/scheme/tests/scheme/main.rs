@@ -1,0 +1,7 @@
+//! The scheme as a whole, played by both sides in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod enrolment;
+mod messages;
+mod parties;
+mod receipts;
