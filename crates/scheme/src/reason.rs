@@ -85,6 +85,7 @@ reasons! {
     BadUserInfo = "bad-user-info" => Malformed, "user information with too many, too long or unprintable entries";
     WrongNonce = "wrong-nonce" => Rejected, "a nonce other than the one that was asked with";
     ChallengeStale = "challenge-stale" => Stale, "a challenge that has expired";
+    WrongSerial = "wrong-serial" => Rejected, "a stated hardware serial that is not the endorsement key's";
     WrongTranscript = "wrong-transcript" => Rejected, "a message that answers another one than was sent";
     WrongCredential = "wrong-credential" => Rejected, "the credential was not activated by the claimed chip";
     WrongConfirmation = "wrong-confirmation" => Rejected, "the confirmation is not from the claimed chip";

@@ -9,6 +9,7 @@ use crate::cose::encrypt::Encrypted;
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::enrol::challenge::{AcceptedChallenge, Challenge};
+use crate::enrol::claimed_keys::{ClaimedKey, ClaimedKeys};
 use crate::enrol::{ENROL_MAX, UserInfo, VERSION};
 use crate::id::{DeviceId, ServerId};
 use crate::keys::P256Public;
@@ -47,35 +48,6 @@ pub struct Claim {
     pub certificates: Vec<Vec<u8>>,
     /// The chip's public areas and certifications.
     pub keys: ClaimedKeys,
-}
-
-/// The keys of a chip as it marshals them (TPMT_PUBLIC, TPMS_ATTEST, TPMT_SIGNATURE); what
-/// they are worth, [`crate::tpm`] says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedKeys {
-    /// The endorsement key.
-    pub ek_public: Vec<u8>,
-    /// The storage root key.
-    pub srk_public: Vec<u8>,
-    /// The attestation key.
-    pub ak_public: Vec<u8>,
-    /// The signing key.
-    pub signing: ClaimedKey,
-    /// The decryption key.
-    pub decryption: ClaimedKey,
-    /// The serial key.
-    pub serial: ClaimedKey,
-}
-
-/// A key that the AK has certified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedKey {
-    /// TPMT_PUBLIC.
-    pub public: Vec<u8>,
-    /// TPMS_ATTEST.
-    pub attest: Vec<u8>,
-    /// TPMT_SIGNATURE.
-    pub signature: Vec<u8>,
 }
 
 /// The claim to have been a certain device before.
@@ -223,27 +195,6 @@ impl ClaimOpening {
         let layer = KeyLayer { parties: parties(server_id), aad: &aad };
         Claim::decode(&layer.open(&self.encrypted, &self.ephemeral, z)?, &self.nonce_s)
     }
-}
-
-/// extraData of the certification of one key at enrolment: `role` is `sig`, `dec` or `ser`, the
-/// Names are marshalled as in TPM 2.0 Part 1 section 16.
-pub fn certify_extra_data(
-    role: &str,
-    m0_hash: &[u8; 32],
-    server_id: &ServerId,
-    serial: &HardwareSerial,
-    ak_name: &[u8],
-    object_name: &[u8],
-) -> [u8; 32] {
-    sha256(&[&cbor::array!(
-        label::CERTIFY,
-        role,
-        m0_hash,
-        server_id,
-        serial.as_bytes(),
-        ak_name,
-        object_name
-    )])
 }
 
 /// What the old signing key signs to prove a re-enrolment.

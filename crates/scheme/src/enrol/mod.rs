@@ -18,16 +18,15 @@
 mod activation;
 mod challenge;
 mod claim;
+mod claimed_keys;
 mod grant;
 mod offer;
 mod user_info;
 
 pub use activation::{Activation, ActivationProof};
 pub use challenge::{AcceptedChallenge, Challenge, Request};
-pub use claim::{
-    Claim, ClaimOpening, ClaimedKey, ClaimedKeys, ReEnrolment, certify_extra_data,
-    re_enrolment_proof, verify_re_enrolment_proof,
-};
+pub use claim::{Claim, ClaimOpening, ReEnrolment, re_enrolment_proof, verify_re_enrolment_proof};
+pub use claimed_keys::{ClaimedKey, ClaimedKeys, certify_extra_data};
 pub use grant::{Grant, GrantKey, Standing};
 pub use offer::{Confirmation, ConfirmationKey, Offer, OfferSecrets};
 pub use user_info::UserInfo;
