@@ -1,1 +1,31 @@
-//! The chip that an agent owns: a TPM 2.0 (a PKCS#11 token later).
+//! The chip that an agent owns: a TPM 2.0.
+//!
+//! [`Hardware`] is a handle to one owner thread; [`Hardware::lane`] gives the requests of one
+//! caller, which take fair turns with those of others. Keys are kept at rest as [`DeviceKeys`]
+//! and [`ChildKey`]; they are loaded when they are needed, stay loaded while there is room, and
+//! nothing secret is ever put into the chip or taken out of it. What the chip holds of ours at
+//! any time is at most two transient objects and three sessions, so a bare `/dev/tpm0` will do.
+//!
+//! # Logs of the TSS library
+//! tpm2-tss writes to standard error whatever a chip refuses, also where refusal is the normal
+//! course, unless `TSS2_LOG=all+NONE` stands in the environment when it is first used. A library
+//! cannot put it there, since changing the environment of a running process is unsafe: it belongs
+//! into the service's unit file, and into the environment of every process that a test starts.
+//! The same failures come as events of the crate `log` with the target `tss_esapi`.
+
+mod at_rest;
+mod config;
+mod description;
+mod error;
+mod hardware;
+mod keys;
+mod owner;
+mod queue;
+mod tpm;
+
+pub use config::{AuthValue, Config, Limits, Tcti};
+pub use description::{Capacity, Description, Kind, Lockout};
+pub use error::{Change, Error};
+pub use hardware::{Certification, Hardware, Lane};
+pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, PrimaryKey};
+pub use queue::Caller;

@@ -1,0 +1,234 @@
+//! The handle that everybody holds, and what can be asked through it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinseal_scheme::Secret;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::description::Description;
+use crate::error::Error;
+use crate::keys::{ChildKey, DeviceKeys, Ek, EkKind, Key};
+use crate::owner::Owner;
+use crate::queue::Caller;
+use crate::tpm::Tpm;
+
+/// A device's hardware. Cheap to clone; every clone speaks to the same owner thread.
+///
+/// Nothing is done with the chip before the first request, and an absent chip is an
+/// [`Error::Absent`] of each request until it is there: opening never fails for its sake.
+///
+/// The requests need a tokio runtime with time enabled. When the last clone is dropped, what
+/// waits is [`Error::Cancelled`] and the thread ends by itself; [`Hardware::close`] awaits that.
+#[derive(Clone)]
+pub struct Hardware {
+    owner: Arc<Owner<Tpm>>,
+    deadline: Duration,
+}
+
+/// The requests of one caller, which take turns with those of others.
+#[derive(Clone)]
+pub struct Lane {
+    owner: Arc<Owner<Tpm>>,
+    caller: Caller,
+    deadline: Duration,
+}
+
+/// What TPM2_Certify says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certification {
+    /// TPMS_ATTEST (TPM 2.0 Library Part 2, section 10.12.8), exactly the bytes that are signed.
+    pub attest: Vec<u8>,
+    /// TPMT_SIGNATURE (Part 2, section 11.3.4) of the attestation key, as the chip made it.
+    pub signature: Vec<u8>,
+}
+
+impl Hardware {
+    /// Starts the thread that will own the chip.
+    ///
+    /// # Errors
+    /// What the operating system says when it has no thread to give.
+    pub fn open(config: Config) -> std::io::Result<Self> {
+        let limits = config.limits;
+        let owner = Owner::start(limits, move || Tpm::new(config.clone()))?;
+        Ok(Self { owner: Arc::new(owner), deadline: limits.deadline })
+    }
+
+    /// The lane of a caller, with the configured deadline.
+    pub fn lane(&self, caller: Caller) -> Lane {
+        Lane { owner: Arc::clone(&self.owner), caller, deadline: self.deadline }
+    }
+
+    /// Ends the thread, for all clones: what waits is [`Error::Cancelled`], the request in work is
+    /// finished, and everything that was loaded is flushed out of the chip.
+    pub async fn close(&self) {
+        self.owner.close().await;
+    }
+}
+
+/// Every request fails with [`Error::Absent`], [`Error::Failed`], [`Error::Busy`],
+/// [`Error::Cancelled`] or [`Error::Deadline`]; what else can happen stands with each.
+impl Lane {
+    /// The same lane with another deadline, counted from each call.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// What the hardware is, can do and holds now.
+    pub async fn describe(&self) -> Result<Description, Error> {
+        self.ask(|chip| chip.run(|c| c.describe())).await
+    }
+
+    /// Chooses the endorsement key: the `forced` kind; else the first with a certificate of
+    /// [`EkKind::ALL`]; else the first that the chip can make.
+    pub async fn endorsement_key(&self, forced: Option<EkKind>) -> Result<Ek, Error> {
+        self.ask(move |chip| chip.run(|c| c.choose_ek(forced))).await
+    }
+
+    /// Makes the keys of a new enrolment. Nothing of them stays behind in the chip, and the
+    /// counter is not defined yet: store the keys, then call [`Lane::define_counter`].
+    ///
+    /// # Errors
+    /// [`Error::Unauthorised`]; [`Error::Changed`] when `ek` is not this chip's.
+    pub async fn create_keys(&self, ek: &Ek) -> Result<DeviceKeys, Error> {
+        let ek = ek.clone();
+        self.ask(move |chip| chip.run(|c| c.create_keys(&ek))).await
+    }
+
+    /// Makes a new signing and a new decryption key, in this order, for a rotation.
+    ///
+    /// # Errors
+    /// [`Error::Changed`].
+    pub async fn create_message_keys(
+        &self,
+        keys: &DeviceKeys,
+    ) -> Result<(ChildKey, ChildKey), Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run(|c| c.create_message_keys(&keys.srk_public))).await
+    }
+
+    /// Has `key` certified by the attestation key, with `extra_data` in the attest.
+    ///
+    /// # Errors
+    /// [`Error::Changed`].
+    pub async fn certify(
+        &self,
+        keys: &DeviceKeys,
+        key: impl Into<Key>,
+        extra_data: [u8; 32],
+    ) -> Result<Certification, Error> {
+        let (keys, key) = (keys.clone(), key.into());
+        self.ask(move |chip| chip.run(|c| c.certify(&keys, &key, &extra_data))).await
+    }
+
+    /// Opens a credential made for these keys' EK and attestation key (TPM2_ActivateCredential).
+    /// `credential_blob` and `encrypted_secret` are the contents of the TPM2B structures without
+    /// their own size, as `twinseal_scheme::tpm::make_credential` returns them.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when it was made for another chip or key, or is not 32 bytes;
+    /// [`Error::Changed`]; [`Error::Unauthorised`].
+    pub async fn activate(
+        &self,
+        keys: &DeviceKeys,
+        credential_blob: Vec<u8>,
+        encrypted_secret: Vec<u8>,
+    ) -> Result<Secret, Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run(|c| c.activate(&keys, &credential_blob, &encrypted_secret)))
+            .await
+    }
+
+    /// Whether this is still the chip that made `keys`, in the same state.
+    ///
+    /// # Errors
+    /// [`Error::Changed`]: replaced when the endorsement seed is another, cleared when only the
+    /// owner seed is. (Other requests compare the one seed they need, and so may say `Cleared` of
+    /// another chip: ask here before telling people.)
+    pub async fn recognise(&self, keys: &DeviceKeys) -> Result<(), Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run(|c| c.recognise(&keys))).await
+    }
+
+    /// Defines the counter of `keys` and gives it its first value; keeps it when it is defined.
+    /// A fresh counter begins above every value that any counter of this chip ever had.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorised`].
+    pub async fn define_counter(&self, keys: &DeviceKeys) -> Result<u64, Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run_once(|c| c.define_counter(&keys))).await
+    }
+
+    /// The counter's value, or `None` when the chip has no such counter (any more).
+    pub async fn counter(&self, keys: &DeviceKeys) -> Result<Option<u64>, Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run(|c| c.find_counter(&keys))).await
+    }
+
+    /// Counts one up and returns the new value. After an error it may have counted or not: read
+    /// it again.
+    pub async fn increment_counter(&self, keys: &DeviceKeys) -> Result<u64, Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run_once(|c| c.increment_counter(&keys))).await
+    }
+
+    /// Removes the counter of an enrolment that is over; does nothing when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorised`].
+    pub async fn undefine_counter(&self, keys: &DeviceKeys) -> Result<(), Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run_once(|c| c.undefine_counter(&keys))).await
+    }
+
+    /// Signs a SHA-256 digest by ECDSA P-256: r and s, 32 bytes each, s in the lower half.
+    ///
+    /// # Errors
+    /// [`Error::Changed`]; [`Error::Rejected`] when the blob is damaged.
+    pub async fn sign(&self, key: &ChildKey, digest: [u8; 32]) -> Result<[u8; 64], Error> {
+        let key = key.clone();
+        self.ask(move |chip| chip.run(|c| c.sign(&key.0, &digest))).await
+    }
+
+    /// The x coordinate of `point` (uncompressed, 65 bytes, checked by the caller to be on P-256)
+    /// times the decryption key.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when the point is off the curve after all; [`Error::Changed`].
+    pub async fn agree(&self, key: &ChildKey, point: [u8; 65]) -> Result<Secret, Error> {
+        let key = key.clone();
+        self.ask(move |chip| chip.run(|c| c.agree(&key.0, &point))).await
+    }
+
+    /// As [`Lane::agree`], with the serial key: what only the chip with this hardware serial can
+    /// compute.
+    ///
+    /// # Errors
+    /// As [`Lane::agree`].
+    pub async fn agree_serial(&self, keys: &DeviceKeys, point: [u8; 65]) -> Result<Secret, Error> {
+        let keys = keys.clone();
+        self.ask(move |chip| chip.run(|c| c.agree_serial(&keys, &point))).await
+    }
+
+    /// Random bytes of the chip, XORed with as many of the operating system.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] for more than 4096 bytes.
+    pub async fn random(&self, length_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if length_bytes > 4096 {
+            return Err(Error::Misuse("more than 4096 random bytes at once"));
+        }
+        self.ask(move |chip| chip.run(|c| c.random(length_bytes))).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tpm) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.owner.call(self.caller, self.deadline, work).await
+    }
+}

@@ -1,0 +1,70 @@
+//! A TPM 2.0 through tpm2-tss, the only place that knows of it.
+//!
+//! One [`Tpm`] lives on the owner thread. It connects when it must, and what it does is spread
+//! over the files here by the phase of a device's life; each adds methods to `Connection`.
+
+mod connection;
+mod counter;
+mod describe;
+mod endorsement;
+mod enrolment;
+mod failure;
+mod slots;
+mod template;
+mod work;
+
+use crate::config::Config;
+use crate::error::Error;
+use connection::Connection;
+
+/// A TPM that is connected to when it is needed.
+pub(crate) struct Tpm {
+    config: Config,
+    connection: Option<Connection>,
+}
+
+impl Tpm {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config, connection: None }
+    }
+
+    /// Does `work`, and once more on a new connection when the old one turns out to be gone: the
+    /// chip was reset or replugged, or its resource manager restarted. `work` must be such that
+    /// doing it twice does no harm.
+    pub(crate) fn run<T>(
+        &mut self,
+        work: impl Fn(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let was_connected = self.connection.is_some();
+        match self.attempt(&work) {
+            Err(error) if was_connected && failure::wants_new_connection(&error) => {
+                self.attempt(work)
+            }
+            result => result,
+        }
+    }
+
+    /// Does `work` at most once, on a connection that has just been seen to work.
+    pub(crate) fn run_once<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.run(Connection::probe)?;
+        self.attempt(work)
+    }
+
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => self.connection.insert(connection),
+            None => self.connection.insert(Connection::open(&self.config)?),
+        };
+        let result = work(connection);
+        if result.as_ref().is_err_and(failure::wants_new_connection) {
+            self.connection = None;
+        }
+        result
+    }
+}
