@@ -13,6 +13,7 @@ pub mod cbor;
 pub mod cose;
 pub mod device_statement;
 pub mod direction;
+pub mod ek;
 pub mod enrol;
 pub mod epoch;
 pub mod id;

@@ -113,6 +113,27 @@ reasons! {
     EkScheme = "ek-scheme" => Rejected, "an endorsement key that is bound to a scheme";
     EkRoca = "ek-roca" => Rejected, "an endorsement key that can be factored (CVE-2017-15361)";
 
+    // The certificate of the endorsement key, and the chain above it.
+    EkCertMissing = "ek-cert-missing" => Rejected, "no EK certificate was sent";
+    EkCertForm = "ek-cert-form" => Rejected, "a certificate that cannot be read";
+    EkCertTrailing = "ek-cert-trailing" => Rejected, "bytes behind a certificate that are no padding";
+    EkCertKey = "ek-cert-key" => Rejected, "an EK certificate for a kind of key that no TCG template has";
+    EkCertOtherKey = "ek-cert-other-key" => Rejected, "an EK certificate for another key than the chip's";
+    EkCertAuthority = "ek-cert-authority" => Rejected, "an EK certificate that is a certificate authority's";
+    EkCertKeyUsage = "ek-cert-key-usage" => Rejected, "an EK certificate whose key may not do what an endorsement key does";
+    EkCertPurpose = "ek-cert-purpose" => Rejected, "a certificate for other purposes than an endorsement key's";
+    EkCertCritical = "ek-cert-critical" => Rejected, "a certificate with a critical extension that is not understood";
+    EkCertExpired = "ek-cert-expired" => Rejected, "a certificate that is not valid at this time";
+    EkDenied = "ek-denied" => Rejected, "a chip on the operator's deny list";
+    EkSimulator = "ek-simulator" => Rejected, "a TPM simulator, where none is allowed";
+    EkIssuerUnknown = "ek-issuer-unknown" => Rejected, "a certificate whose issuer is neither among the operator's certificates nor the chip's";
+    EkChainSignature = "ek-chain-signature" => Rejected, "a certificate that its issuer did not sign";
+    EkChainAlgorithm = "ek-chain-algorithm" => Rejected, "a certificate signed with an algorithm or key that is not accepted";
+    EkChainNotAuthority = "ek-chain-not-authority" => Rejected, "a certificate issued by one that is no certificate authority";
+    EkChainKeyUsage = "ek-chain-key-usage" => Rejected, "a certificate issued by an authority that may not sign certificates";
+    EkChainPathLength = "ek-chain-path-length" => Rejected, "more authorities in a chain than one of them allows below itself";
+    EkChainTooLong = "ek-chain-too-long" => Rejected, "a chain of more certificates or alternatives than are tried";
+
     // The public areas of a device's keys.
     SrkKind = "srk-kind" => Rejected, "a storage root key of a kind, size or name algorithm that the scheme does not allow";
     SrkAttributes = "srk-attributes" => Rejected, "a storage root key with other attributes than the scheme demands";
