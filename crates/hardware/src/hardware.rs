@@ -160,7 +160,7 @@ impl Lane {
     /// [`Error::Unauthorised`].
     pub async fn define_counter(&self, keys: &DeviceKeys) -> Result<u64, Error> {
         let keys = keys.clone();
-        self.ask(move |chip| chip.run_once(|c| c.define_counter(&keys))).await
+        self.ask(move |chip| chip.run(|c| c.define_counter(&keys))).await
     }
 
     /// The counter's value, or `None` when the chip has no such counter (any more).
@@ -173,7 +173,14 @@ impl Lane {
     /// it again.
     pub async fn increment_counter(&self, keys: &DeviceKeys) -> Result<u64, Error> {
         let keys = keys.clone();
-        self.ask(move |chip| chip.run_once(|c| c.increment_counter(&keys))).await
+        self.ask(move |chip| {
+            // Reading brings the connection up, if it is gone, so that counting, which is not to
+            // be done twice, meets a live one.
+            chip.run(|c| c.read_counter(&keys))?;
+            chip.attempt(|c| c.count_up(&keys))?;
+            chip.run(|c| c.read_counter(&keys))
+        })
+        .await
     }
 
     /// Removes the counter of an enrolment that is over; does nothing when there is none.
@@ -182,7 +189,7 @@ impl Lane {
     /// [`Error::Unauthorised`].
     pub async fn undefine_counter(&self, keys: &DeviceKeys) -> Result<(), Error> {
         let keys = keys.clone();
-        self.ask(move |chip| chip.run_once(|c| c.undefine_counter(&keys))).await
+        self.ask(move |chip| chip.run(|c| c.undefine_counter(&keys))).await
     }
 
     /// Signs a SHA-256 digest by ECDSA P-256: r and s, 32 bytes each, s in the lower half.

@@ -40,3 +40,22 @@ pub fn peer() -> (P256Private, [u8; 65]) {
     let point = *private.public().point();
     (private, point)
 }
+
+/// The fields of stored keys; the first is their title.
+pub fn fields(stored: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = stored;
+    let mut fields = Vec::new();
+    while let Some((size, tail)) = rest.split_first_chunk::<2>() {
+        let (field, tail) = tail.split_at(u16::from_be_bytes(*size).into());
+        fields.push(field.to_vec());
+        rest = tail;
+    }
+    fields
+}
+
+/// The stored keys of these fields.
+pub fn join(fields: &[Vec<u8>]) -> Vec<u8> {
+    let sized =
+        |field: &Vec<u8>| [&u16::try_from(field.len()).unwrap().to_be_bytes()[..], field].concat();
+    fields.iter().flat_map(sized).collect()
+}

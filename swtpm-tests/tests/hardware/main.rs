@@ -1,5 +1,9 @@
 //! The hardware crate on real software TPMs: what the chip does for the scheme.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod endurance;
 mod enrolment;
 mod eyes;
+mod identity;
+mod protection;
+mod turns;

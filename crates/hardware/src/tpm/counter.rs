@@ -33,7 +33,7 @@ impl Connection {
     pub(crate) fn define_counter(&mut self, keys: &DeviceKeys) -> Result<u64, Error> {
         match self.read_counter(keys) {
             Err(error) if is_undefined(&error) => {}
-            Err(error) if is_unwritten(&error) => return self.increment_counter(keys),
+            Err(error) if is_unwritten(&error) => return self.count_first(keys),
             known => return known,
         }
         let public = NvPublicBuilder::new()
@@ -55,11 +55,11 @@ impl Connection {
             })
             .command("TPM2_NV_DefineSpace")?;
         self.close(handle.into())?;
-        self.increment_counter(keys)
+        self.count_first(keys)
     }
 
     /// The counter's value.
-    pub(super) fn read_counter(&mut self, keys: &DeviceKeys) -> Result<u64, Error> {
+    pub(crate) fn read_counter(&mut self, keys: &DeviceKeys) -> Result<u64, Error> {
         self.with_counter(keys, |connection, handle| {
             let value = connection.read_value(keys, handle)?;
             let value: [u8; 8] = value
@@ -78,8 +78,8 @@ impl Connection {
         }
     }
 
-    /// Counts one up and returns the new value.
-    pub(crate) fn increment_counter(&mut self, keys: &DeviceKeys) -> Result<u64, Error> {
+    /// Counts one up (TPM2_NV_Increment, Part 3, section 31.8).
+    pub(crate) fn count_up(&mut self, keys: &DeviceKeys) -> Result<(), Error> {
         self.with_counter(keys, |connection, handle| {
             let session = connection.salted(|c| c.hold_srk(&keys.srk_public), Encrypt::Nothing)?;
             connection
@@ -88,8 +88,7 @@ impl Connection {
                     context.nv_increment(NvAuth::NvIndex(handle), handle)
                 })
                 .command("TPM2_NV_Increment")
-        })?;
-        self.read_counter(keys)
+        })
     }
 
     /// Removes the counter; it is no error when there is none.
@@ -106,6 +105,11 @@ impl Connection {
                 })
                 .command("TPM2_NV_UndefineSpace")
         })
+    }
+
+    fn count_first(&mut self, keys: &DeviceKeys) -> Result<u64, Error> {
+        self.count_up(keys)?;
+        self.read_counter(keys)
     }
 
     fn read_value(&mut self, keys: &DeviceKeys, handle: NvIndexHandle) -> Result<Vec<u8>, Error> {

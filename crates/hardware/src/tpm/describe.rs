@@ -49,11 +49,6 @@ impl Connection {
         })
     }
 
-    /// Sees whether the chip answers and has kept what is loaded.
-    pub(super) fn probe(&mut self) -> Result<(), Error> {
-        self.property(PropertyTag::Permanent).map(drop)
-    }
-
     fn capacity(&mut self) -> Result<Capacity, Error> {
         let count = |handles: Vec<u32>| u32::try_from(handles.len()).unwrap_or(u32::MAX);
         Ok(Capacity {

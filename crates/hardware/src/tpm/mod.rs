@@ -44,16 +44,8 @@ impl Tpm {
         }
     }
 
-    /// Does `work` at most once, on a connection that has just been seen to work.
-    pub(crate) fn run_once<T>(
-        &mut self,
-        work: impl FnOnce(&mut Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.run(Connection::probe)?;
-        self.attempt(work)
-    }
-
-    fn attempt<T>(
+    /// Does `work` once. After an error it may have been done or not.
+    pub(crate) fn attempt<T>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
