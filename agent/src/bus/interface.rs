@@ -1,0 +1,197 @@
+//! A D-Bus interface as a table of typed members.
+//!
+//! Dispatch, signatures and introspection come from the same table, so they cannot disagree.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zbus::{DynamicType, Message, OwnedVariant, Signature, Type, Variant};
+
+use super::refusal::Refusal;
+
+/// The members of an interface. `T` is one object as one caller sees it: a small value that is
+/// made for a call and forgotten after it.
+pub struct Interface<T> {
+    name: &'static str,
+    methods: Vec<Method<T>>,
+    properties: Vec<Property<T>>,
+    signals: Vec<(&'static str, Vec<Argument>)>,
+}
+
+struct Method<T> {
+    name: &'static str,
+    inputs: Vec<Argument>,
+    outputs: Vec<Argument>,
+    run: Box<dyn Fn(Arc<T>, Message) -> Answer + Send + Sync>,
+}
+
+struct Property<T> {
+    name: &'static str,
+    signature: Signature,
+    read: Box<dyn Fn(&T) -> Result<OwnedVariant, Refusal> + Send + Sync>,
+}
+
+struct Argument {
+    name: &'static str,
+    signature: Signature,
+}
+
+/// The reply to a call, as it comes about.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Message, Refusal>> + Send>>;
+
+impl<T: Send + Sync + 'static> Interface<T> {
+    /// An interface without members.
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            methods: Vec::new(),
+            properties: Vec::new(),
+            signals: Vec::new(),
+        }
+    }
+
+    /// Adds a method. `A` and `R` are tuples, with one name for each of their elements.
+    #[must_use]
+    pub fn method<A, R, E, F>(
+        mut self,
+        name: &'static str,
+        inputs: &[&'static str],
+        outputs: &[&'static str],
+        run: impl Fn(Arc<T>, A) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: DeserializeOwned + Type + Send,
+        R: Serialize + DynamicType + Type,
+        E: Into<Refusal>,
+        F: Future<Output = Result<R, E>> + Send + 'static,
+    {
+        self.methods.push(Method {
+            name,
+            inputs: arguments::<A>(inputs),
+            outputs: arguments::<R>(outputs),
+            run: Box::new(move |object, message| {
+                let running = message.body().deserialize().map(|input| run(object, input));
+                Box::pin(async move {
+                    let output = running.map_err(Refusal::bad_arguments)?.await;
+                    reply(&message, &output.map_err(Into::into)?)
+                })
+            }),
+        });
+        self
+    }
+
+    /// Adds a property that can be read. No property announces that it changes.
+    #[must_use]
+    pub fn property<V, E>(
+        mut self,
+        name: &'static str,
+        read: impl Fn(&T) -> Result<V, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        V: Type + Into<Variant<'static>>,
+        E: Into<Refusal>,
+    {
+        self.properties.push(Property {
+            name,
+            signature: V::SIGNATURE.clone(),
+            read: Box::new(move |object| {
+                let value: Variant<'static> = read(object).map_err(Into::into)?.into();
+                OwnedVariant::try_from(value).map_err(Refusal::internal)
+            }),
+        });
+        self
+    }
+
+    /// Adds a signal to the introspection; `A` is a tuple with one name for each element.
+    #[must_use]
+    pub fn signal<A: Type>(mut self, name: &'static str, names: &[&'static str]) -> Self {
+        self.signals.push((name, arguments::<A>(names)));
+        self
+    }
+}
+
+/// An interface of one object for one caller.
+pub(super) trait Member: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn call(&self, method: &str, message: Message) -> Result<Answer, Refusal>;
+    fn property(&self, name: &str) -> Result<OwnedVariant, Refusal>;
+    /// All that the caller may read.
+    fn properties(&self) -> HashMap<&'static str, OwnedVariant>;
+    fn write_xml(&self, xml: &mut String);
+}
+
+impl<T: Send + Sync + 'static> Member for (&'static Interface<T>, Arc<T>) {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    fn call(&self, name: &str, message: Message) -> Result<Answer, Refusal> {
+        let method = self.0.methods.iter().find(|method| method.name == name);
+        let method = method.ok_or_else(|| Refusal::unknown_method(name))?;
+        Ok((method.run)(Arc::clone(&self.1), message))
+    }
+
+    fn property(&self, name: &str) -> Result<OwnedVariant, Refusal> {
+        let property = self.0.properties.iter().find(|property| property.name == name);
+        (property.ok_or_else(|| Refusal::unknown_property(name))?.read)(&self.1)
+    }
+
+    fn properties(&self) -> HashMap<&'static str, OwnedVariant> {
+        let readable = self.0.properties.iter();
+        readable
+            .filter_map(|property| Some((property.name, (property.read)(&self.1).ok()?)))
+            .collect()
+    }
+
+    fn write_xml(&self, xml: &mut String) {
+        let interface = self.0;
+        let _ = writeln!(xml, "  <interface name=\"{}\">", interface.name);
+        for method in &interface.methods {
+            let _ = writeln!(xml, "    <method name=\"{}\">", method.name);
+            write_arguments(xml, &method.inputs, " direction=\"in\"");
+            write_arguments(xml, &method.outputs, " direction=\"out\"");
+            xml.push_str("    </method>\n");
+        }
+        for (name, arguments) in &interface.signals {
+            let _ = writeln!(xml, "    <signal name=\"{name}\">");
+            write_arguments(xml, arguments, "");
+            xml.push_str("    </signal>\n");
+        }
+        for Property { name, signature, .. } in &interface.properties {
+            let _ = writeln!(
+                xml,
+                "    <property name=\"{name}\" type=\"{signature}\" access=\"read\">\n      \
+                 <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" \
+                 value=\"false\"/>\n    </property>"
+            );
+        }
+        xml.push_str("  </interface>\n");
+    }
+}
+
+fn write_arguments(xml: &mut String, arguments: &[Argument], direction: &str) {
+    for Argument { name, signature } in arguments {
+        let _ = writeln!(xml, "      <arg name=\"{name}\" type=\"{signature}\"{direction}/>");
+    }
+}
+
+fn arguments<A: Type>(names: &[&'static str]) -> Vec<Argument> {
+    let signatures: Vec<Signature> = match A::SIGNATURE {
+        Signature::Structure(fields) => fields.iter().cloned().collect(),
+        Signature::Unit => Vec::new(),
+        one => vec![one.clone()],
+    };
+    debug_assert_eq!(signatures.len(), names.len(), "a name for every argument: {names:?}");
+    let named = names.iter().zip(signatures);
+    named.map(|(name, signature)| Argument { name, signature }).collect()
+}
+
+fn reply<R: Serialize + DynamicType>(call: &Message, body: &R) -> Result<Message, Refusal> {
+    let reply = Message::method_return(&call.header()).build(body);
+    reply.map_err(Refusal::internal)
+}
