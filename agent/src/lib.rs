@@ -5,6 +5,7 @@
 
 mod access;
 mod agent;
+pub mod bus;
 mod config;
 mod courier;
 mod error;

@@ -27,13 +27,13 @@ struct Method<T> {
     name: &'static str,
     inputs: Vec<Argument>,
     outputs: Vec<Argument>,
-    run: Box<dyn Fn(Arc<T>, Message) -> Answer + Send + Sync>,
+    run: Box<dyn Fn(Arc<T>, Message) -> Answer<Message> + Send + Sync>,
 }
 
 struct Property<T> {
     name: &'static str,
     signature: Signature,
-    read: Box<dyn Fn(&T) -> Result<OwnedVariant, Refusal> + Send + Sync>,
+    read: Box<dyn Fn(Arc<T>) -> Answer<OwnedVariant> + Send + Sync>,
 }
 
 struct Argument {
@@ -41,18 +41,16 @@ struct Argument {
     signature: Signature,
 }
 
-/// The reply to a call, as it comes about.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Message, Refusal>> + Send>>;
+/// Something that comes about.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a member gives, as it comes about.
+type Answer<T> = Pending<'static, Result<T, Refusal>>;
 
 impl<T: Send + Sync + 'static> Interface<T> {
     /// An interface without members.
     pub fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            methods: Vec::new(),
-            properties: Vec::new(),
-            signals: Vec::new(),
-        }
+        Self { name, methods: Vec::new(), properties: Vec::new(), signals: Vec::new() }
     }
 
     /// Adds a method. `A` and `R` are tuples, with one name for each of their elements.
@@ -87,21 +85,25 @@ impl<T: Send + Sync + 'static> Interface<T> {
 
     /// Adds a property that can be read. No property announces that it changes.
     #[must_use]
-    pub fn property<V, E>(
+    pub fn property<V, E, F>(
         mut self,
         name: &'static str,
-        read: impl Fn(&T) -> Result<V, E> + Send + Sync + 'static,
+        read: impl Fn(Arc<T>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         V: Type + Into<Variant<'static>>,
         E: Into<Refusal>,
+        F: Future<Output = Result<V, E>> + Send + 'static,
     {
         self.properties.push(Property {
             name,
             signature: V::SIGNATURE.clone(),
             read: Box::new(move |object| {
-                let value: Variant<'static> = read(object).map_err(Into::into)?.into();
-                OwnedVariant::try_from(value).map_err(Refusal::internal)
+                let reading = read(object);
+                Box::pin(async move {
+                    let value: Variant<'static> = reading.await.map_err(Into::into)?.into();
+                    OwnedVariant::try_from(value).map_err(Refusal::internal)
+                })
             }),
         });
         self
@@ -118,10 +120,10 @@ impl<T: Send + Sync + 'static> Interface<T> {
 /// An interface of one object for one caller.
 pub(super) trait Member: Send + Sync {
     fn name(&self) -> &'static str;
-    fn call(&self, method: &str, message: Message) -> Result<Answer, Refusal>;
-    fn property(&self, name: &str) -> Result<OwnedVariant, Refusal>;
+    fn call(&self, method: &str, message: Message) -> Result<Answer<Message>, Refusal>;
+    fn property<'a>(&'a self, name: &'a str) -> Pending<'a, Result<OwnedVariant, Refusal>>;
     /// All that the caller may read.
-    fn properties(&self) -> HashMap<&'static str, OwnedVariant>;
+    fn properties(&self) -> Pending<'_, HashMap<&'static str, OwnedVariant>>;
     fn write_xml(&self, xml: &mut String);
 }
 
@@ -130,22 +132,30 @@ impl<T: Send + Sync + 'static> Member for (&'static Interface<T>, Arc<T>) {
         self.0.name
     }
 
-    fn call(&self, name: &str, message: Message) -> Result<Answer, Refusal> {
+    fn call(&self, name: &str, message: Message) -> Result<Answer<Message>, Refusal> {
         let method = self.0.methods.iter().find(|method| method.name == name);
         let method = method.ok_or_else(|| Refusal::unknown_method(name))?;
         Ok((method.run)(Arc::clone(&self.1), message))
     }
 
-    fn property(&self, name: &str) -> Result<OwnedVariant, Refusal> {
-        let property = self.0.properties.iter().find(|property| property.name == name);
-        (property.ok_or_else(|| Refusal::unknown_property(name))?.read)(&self.1)
+    fn property<'a>(&'a self, name: &'a str) -> Pending<'a, Result<OwnedVariant, Refusal>> {
+        Box::pin(async move {
+            let property = self.0.properties.iter().find(|property| property.name == name);
+            let property = property.ok_or_else(|| Refusal::unknown_property(name))?;
+            (property.read)(Arc::clone(&self.1)).await
+        })
     }
 
-    fn properties(&self) -> HashMap<&'static str, OwnedVariant> {
-        let readable = self.0.properties.iter();
-        readable
-            .filter_map(|property| Some((property.name, (property.read)(&self.1).ok()?)))
-            .collect()
+    fn properties(&self) -> Pending<'_, HashMap<&'static str, OwnedVariant>> {
+        Box::pin(async move {
+            let mut readable = HashMap::new();
+            for property in &self.0.properties {
+                if let Ok(value) = (property.read)(Arc::clone(&self.1)).await {
+                    readable.insert(property.name, value);
+                }
+            }
+            readable
+        })
     }
 
     fn write_xml(&self, xml: &mut String) {

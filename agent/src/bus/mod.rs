@@ -4,15 +4,42 @@
 //! taken from the message stream, and each is answered from what its caller can see
 //! (`docs/decisions/0020-per-caller-objects.md`).
 
+mod announce;
+mod courier;
 mod interface;
+mod job;
 mod object;
+mod options;
+mod polkit;
 mod refusal;
+mod root;
 mod service;
 mod session;
 mod standard;
+mod trade;
+mod tree;
 
-pub use interface::Interface;
-pub use object::{Object, Objects, Pending, Request};
+use std::sync::Arc;
+
+pub use interface::{Interface, Pending};
+pub use object::{Object, Objects, Request};
 pub use refusal::Refusal;
 pub use service::{Service, Signals};
 pub use session::Session;
+use twinseal_client::{BUS_NAME, ROOT_PATH};
+use zbus::Connection;
+
+use crate::Agent;
+
+/// Puts the agent on the bus. When this returns, it has its name there; [`Service::run`] answers.
+///
+/// # Errors
+/// Those of the bus, as when it does not let this user own the name.
+pub async fn publish(agent: Agent, bus: Connection) -> zbus::Result<Service> {
+    let events = agent.subscribe();
+    Service::start(bus.clone(), BUS_NAME, ROOT_PATH, |signals| {
+        tokio::spawn(announce::run(events, signals));
+        Arc::new(tree::Tree { agent, bus })
+    })
+    .await
+}

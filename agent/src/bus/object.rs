@@ -3,13 +3,11 @@
 //! Objects are not registered anywhere. For every call they are looked up anew, in the name of
 //! the caller: what is not his does not exist, in no answer of any interface.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use zbus::Message;
 
-use super::interface::{Interface, Member};
+use super::interface::{Interface, Member, Pending};
 use super::refusal::Refusal;
 use super::session::Session;
 
@@ -24,9 +22,6 @@ pub trait Objects: Send + Sync + 'static {
     /// A connection that has called before has left the bus.
     fn left(&self, session: &Session);
 }
-
-/// Something that is being looked up.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A call, and who makes it.
 #[derive(Debug, Clone)]

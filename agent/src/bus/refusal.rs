@@ -1,7 +1,8 @@
 //! What a call is answered with when it is not done.
 
-use twinseal_client::ErrorKind;
 use zbus::Message;
+
+use crate::{Error, Kind};
 
 /// A D-Bus error: its name, and a text for a person that ends with what to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,14 +12,6 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// One of the contract's own errors.
-    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self {
-            name: kind.dbus_name(),
-            text: text.into(),
-        }
-    }
-
     pub(super) fn unknown_object() -> Self {
         Self::standard("UnknownObject", "there is no such object: see Introspect".to_owned())
     }
@@ -41,16 +34,19 @@ impl Refusal {
 
     /// The arguments have other types than the method's, or an option is not known.
     pub(super) fn bad_arguments(error: zbus::Error) -> Self {
-        Self::new(
-            ErrorKind::InvalidArgument,
-            format!("the arguments do not fit ({error}): see Introspect"),
-        )
+        let detail = format!("the arguments do not fit ({error})");
+        Error::new(Kind::InvalidArgument, detail).and("see Introspect").into()
     }
 
     /// Something that must not happen. The caller learns nothing more, the log does.
     pub(super) fn internal(error: impl std::error::Error) -> Self {
         tracing::error!(%error, "no reply could be made");
-        Self::new(ErrorKind::Internal, "the agent failed: see its log")
+        Error::from(Kind::Internal).into()
+    }
+
+    /// The D-Bus name, and the text.
+    pub(super) fn into_parts(self) -> (String, String) {
+        (self.name, self.text)
     }
 
     pub(super) fn reply_to(&self, call: &Message) -> zbus::Result<Message> {
@@ -58,9 +54,13 @@ impl Refusal {
     }
 
     fn standard(name: &str, text: String) -> Self {
-        Self {
-            name: format!("org.freedesktop.DBus.Error.{name}"),
-            text,
-        }
+        Self { name: format!("org.freedesktop.DBus.Error.{name}"), text }
+    }
+}
+
+/// The one mapping of the agent's errors to names on the bus.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { name: format!("org.twinseal.Error.{}", error.kind.name()), text: error.to_string() }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde::Serialize;
-use twinseal_client::ErrorKind;
 use zbus::fdo::{DBusProxy, RequestNameFlags, RequestNameReply};
 use zbus::message::{Flags, Type};
 use zbus::names::{BusName, UniqueName};
@@ -16,6 +15,7 @@ use super::object::{Objects, Request};
 use super::refusal::Refusal;
 use super::session::{Entry, Sessions};
 use super::standard;
+use crate::{Error, Kind};
 
 /// After this, a call is refused: the caller's D-Bus library gives up after 25 seconds.
 const TIME_LIMIT: Duration = Duration::from_secs(24);
@@ -193,13 +193,13 @@ fn departed(signal: &Message) -> Option<UniqueName<'static>> {
 }
 
 fn not_identified() -> Refusal {
-    Refusal::new(ErrorKind::NotAllowed, "the bus does not say who is calling: connect again")
+    Error::new(Kind::NotAllowed, "the bus does not say who is calling").and("connect again").into()
 }
 
 fn too_many_calls() -> Refusal {
-    Refusal::new(ErrorKind::Busy, "too many calls of this user at once: wait for some answers")
+    Error::new(Kind::Busy, "too many calls of this user at once").into()
 }
 
 fn took_too_long() -> Refusal {
-    Refusal::new(ErrorKind::Timeout, "it took too long and may still happen: look again later")
+    Error::from(Kind::Timeout).into()
 }

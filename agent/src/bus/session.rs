@@ -8,6 +8,8 @@ use zbus::Connection;
 use zbus::fdo::DBusProxy;
 use zbus::names::{BusName, OwnedUniqueName, UniqueName};
 
+use crate::Caller;
+
 /// Calls of one user that are worked on at a time. With more, the next is refused as busy, so
 /// that one user cannot fill the agent's memory.
 const CALLS_PER_USER: usize = 256;
@@ -25,6 +27,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// The same for the agent.
+    pub fn caller(&self) -> Caller {
+        Caller { uid: self.uid, gids: self.groups.to_vec(), connection: self.name.to_string() }
+    }
+
     /// Resolves when the connection has left the bus.
     pub async fn gone(&self) {
         // Nothing is ever sent: the channel ends with the entry in the table.
@@ -56,10 +63,7 @@ impl Sessions {
     pub(super) fn note(&self, name: &UniqueName<'_>) -> Arc<Entry> {
         let mut entries = locked(&self.entries);
         let entry = entries.entry(name.to_owned().into()).or_insert_with(|| {
-            Arc::new(Entry {
-                session: OnceCell::new(),
-                alive: watch::Sender::new(()),
-            })
+            Arc::new(Entry { session: OnceCell::new(), alive: watch::Sender::new(()) })
         });
         Arc::clone(entry)
     }

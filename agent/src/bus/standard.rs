@@ -105,14 +105,14 @@ impl Place {
         self: Arc<Self>,
         (interface, name): (String, String),
     ) -> Result<(OwnedVariant,), Refusal> {
-        Ok((self.own.member(&interface)?.property(&name)?,))
+        Ok((self.own.member(&interface)?.property(&name).await?,))
     }
 
     async fn set_property(
         self: Arc<Self>,
         (interface, name, _): (String, String, OwnedVariant),
     ) -> Result<(), Refusal> {
-        self.own.member(&interface)?.property(&name)?;
+        self.own.member(&interface)?.property(&name).await?;
         Err(Refusal::read_only(&name))
     }
 
@@ -120,7 +120,7 @@ impl Place {
         self: Arc<Self>,
         (interface,): (String,),
     ) -> Result<(Properties,), Refusal> {
-        Ok((self.own.member(&interface)?.properties(),))
+        Ok((self.own.member(&interface)?.properties().await,))
     }
 
     async fn managed(self: Arc<Self>, (): ()) -> Result<(Managed,), Refusal> {
@@ -129,8 +129,10 @@ impl Place {
             // What has gone since the paths were listed is left out.
             let Some(object) = self.objects.find(&self.request, path).await else { continue };
             let path = OwnedObjectPath::try_from(path.as_str()).map_err(Refusal::internal)?;
-            let members = object.members().map(|member| (member.name(), member.properties()));
-            managed.insert(path, members.collect());
+            let interfaces = managed.entry(path).or_default();
+            for member in object.members() {
+                interfaces.insert(member.name(), member.properties().await);
+            }
         }
         Ok((managed,))
     }
@@ -162,15 +164,13 @@ static PROPERTIES: LazyLock<Interface<Place>> = LazyLock::new(|| {
         .method("GetAll", &["interface_name"], &["properties"], Place::all_properties)
 });
 
+/// Without the signals: that there is a trade or a job is said by TradeOffered, and by the reply
+/// to whoever began it.
 static OBJECT_MANAGER: LazyLock<Interface<Place>> = LazyLock::new(|| {
-    Interface::new("org.freedesktop.DBus.ObjectManager")
-        .method("GetManagedObjects", &[], &["objects"], Place::managed)
-        .signal::<(OwnedObjectPath, HashMap<String, HashMap<String, OwnedVariant>>)>(
-            "InterfacesAdded",
-            &["object_path", "interfaces_and_properties"],
-        )
-        .signal::<(OwnedObjectPath, Vec<String>)>(
-            "InterfacesRemoved",
-            &["object_path", "interfaces"],
-        )
+    Interface::new("org.freedesktop.DBus.ObjectManager").method(
+        "GetManagedObjects",
+        &[],
+        &["objects"],
+        Place::managed,
+    )
 });

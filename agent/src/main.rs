@@ -1,0 +1,92 @@
+//! twinseal-agent: the agent as a system service.
+
+use std::env;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use twinseal_agent::{Agent, Config, bus};
+use zbus::connection;
+
+/// Keeps this device's keys in its chip, seals and opens messages for the applications on the
+/// system bus. It needs no network.
+///
+/// The bus is the one that DBUS_SYSTEM_BUS_ADDRESS names, or the system's. What is logged can be
+/// chosen with TWINSEAL_LOG, such as `debug` or `twinseal_agent=trace`.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE", default_value = "/etc/twinseal/agent.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = quiet_tss() {
+        eprintln!("twinseal-agent cannot start itself again: {error}");
+        return ExitCode::FAILURE;
+    }
+    let filter = EnvFilter::try_from_env("TWINSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(serve(&arguments)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "twinseal-agent ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The TSS library writes normal cases to standard error as errors, unless a variable is set when
+/// it is loaded. A process cannot set one safely for itself, so it starts itself again with it.
+fn quiet_tss() -> std::io::Result<()> {
+    if env::var_os("TSS2_LOG").is_some() {
+        return Ok(());
+    }
+    Err(Command::new("/proc/self/exe")
+        .args(env::args_os().skip(1))
+        .env("TSS2_LOG", "all+NONE")
+        .exec())
+}
+
+async fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let agent = Agent::start(Config::read(&arguments.config)?).await?;
+    let connection = connection::Builder::system().build().await?;
+    let service = bus::publish(agent.clone(), connection).await?;
+    notify_ready()?;
+    tracing::info!(state = agent.status().state.word(), "ready");
+    let outcome = tokio::select! {
+        () = service.run() => Err("the bus has gone away: start the agent again".into()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    agent.stop().await;
+    outcome
+}
+
+/// Tells systemd, where it has asked for it (sd_notify(3)).
+fn notify_ready() -> std::io::Result<()> {
+    let Some(socket) = env::var_os("NOTIFY_SOCKET").and_then(|path| path.into_string().ok()) else {
+        return Ok(());
+    };
+    let address = match socket.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&socket)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)?;
+    Ok(())
+}
