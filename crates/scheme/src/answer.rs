@@ -16,6 +16,7 @@ use crate::keys::P256Public;
 use crate::label;
 use crate::secret::{Secret, sha256};
 use crate::server_keys::{by_server, signed_by_server};
+use crate::trade::Index;
 
 const VERSION: u8 = 1;
 const NAME: &str = "answer";
@@ -61,7 +62,7 @@ impl Answer {
         let (kind, body) = (items.uint::<u8>()?, items.bytes(SIZE_MAX)?);
         match (kind, body.is_empty()) {
             (0, true) => Ok(Answer::Accepted),
-            (1, false) if body.len() <= CODE_MAX => {
+            (1, false) if body.len() <= CODE_MAX && body.iter().all(is_of_code) => {
                 String::from_utf8(body).map(Answer::Refused).map_err(|_| Reason::WrongShape)
             }
             (2, false) => Ok(Answer::Downlink(body)),
@@ -119,12 +120,17 @@ impl Answer {
     }
 }
 
+/// A byte of a [`Reason`]'s code: nothing that a log or a terminal could take for more.
+fn is_of_code(byte: &u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-'
+}
+
 /// An acknowledgement of one message down, by what was received; acknowledging twice is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
     /// The trade.
     pub trade_id: [u8; 16],
-    /// The message's index in it.
+    /// The message's index in it, from 1.
     pub index: u32,
     /// SHA-256 of the envelope that brought it.
     pub envelope_hash: [u8; 32],
@@ -160,13 +166,16 @@ impl Fetch {
     /// Seals a fetch.
     ///
     /// # Errors
-    /// [`Reason::TooLarge`].
+    /// [`Reason::TooLarge`] with more than [`ACKS_MAX`] acknowledgements.
     pub fn seal(
         &self,
         route: &FetchRoute,
         keys: &EpochKeys,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Vec<u8>, Reason> {
+        if self.acks.len() > ACKS_MAX {
+            return Err(Reason::TooLarge);
+        }
         let acks: Vec<_> = self
             .acks
             .iter()
@@ -197,14 +206,16 @@ impl Fetch {
     /// Opens what [`Fetch::route`] gave.
     ///
     /// # Errors
-    /// The reasons of form, and [`Reason::BadSerialLayer`].
+    /// The reasons of form, [`Reason::BadSerialLayer`], [`Reason::BadIndex`].
     pub fn open(route: &FetchRoute, sealed: &[u8], keys: &EpochKeys) -> Result<Fetch, Reason> {
         let plaintext = encrypt0::open(&keys.fetch_key(), sealed, &route.aad())?;
         let mut items = Items::decode(&plaintext, FETCH_MAX, 2)?;
         let wait_ms = items.uint()?;
         let acks = items.list(ACKS_MAX)?.into_iter().map(|ack| {
             let mut ack = Items::of(ack, 3)?;
-            Ok(Ack { trade_id: ack.fixed()?, index: ack.uint()?, envelope_hash: ack.fixed()? })
+            let trade_id = ack.fixed()?;
+            let index = Index::new(ack.uint()?)?.number();
+            Ok(Ack { trade_id, index, envelope_hash: ack.fixed()? })
         });
         Ok(Fetch { wait_ms, acks: acks.collect::<Result<_, Reason>>()? })
     }

@@ -22,6 +22,8 @@ labels! {
     DIRECTION = "twinseal/dir/v1";
     /// The key that hedges salts.
     SALT = "twinseal/salt/v1";
+    /// The key that hedges the IVs of answers, fetches and grants.
+    IV = "twinseal/iv/v1";
     /// The key of authenticated answers, from the downward key.
     ANSWER = "twinseal/answer/v1";
     /// The key of fetches, from the upward key.

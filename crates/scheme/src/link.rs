@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::Reason;
+use crate::enrol::CODE_MAX;
 use crate::id::ServerId;
 
 /// The longest link, bytes.
@@ -42,9 +43,15 @@ impl std::str::FromStr for Link {
         let (mut server_id, mut least_sequence, mut code) = (None, None, None);
         for part in fragment.split('&') {
             match part.split_once('=').ok_or(bad)? {
-                ("server", id) if server_id.is_none() => server_id = id.parse().ok(),
-                ("least", n) if least_sequence.is_none() => least_sequence = n.parse().ok(),
-                ("code", c) if code.is_none() && !c.is_empty() => code = Some(c.to_owned()),
+                ("server", id) if server_id.is_none() => {
+                    server_id = Some(id.parse().map_err(|_| bad)?);
+                }
+                ("least", n) if least_sequence.is_none() => {
+                    least_sequence = Some(n.parse().map_err(|_| bad)?);
+                }
+                ("code", c) if code.is_none() && (1..=CODE_MAX).contains(&c.len()) => {
+                    code = Some(c.to_owned());
+                }
                 _ => return Err(bad),
             }
         }
@@ -100,6 +107,8 @@ mod tests {
             good.replace("&least=1", ""),
             good.replace("least=1", "least=-1"),
             format!("{good}&code=Y"),
+            good.replace("server=", "server=0&server="),
+            good.replace("code=X", &format!("code={}", "X".repeat(65))),
             format!("{good}&more=1"),
             good.replace("localhost", "local host"),
         ] {

@@ -19,7 +19,7 @@ const SPKI_MAX: usize = 2048;
 pub struct ServerKeys {
     /// Grows with every statement: the unix time in seconds of its making, or one more than the last.
     pub sequence: u64,
-    /// Statements below this one are void.
+    /// Statements below this one are void; never above `sequence`.
     pub min_sequence: u64,
     /// Signs challenges, messages down and receipts.
     pub signing: P256Public,
@@ -53,7 +53,8 @@ impl ServerKeys {
     /// Verifies a statement against the pinned identity.
     ///
     /// # Errors
-    /// The reasons of form, [`Reason::UnknownServer`], [`Reason::BadServerSignature`].
+    /// The reasons of form, [`Reason::UnknownServer`], [`Reason::BadServerSignature`], and
+    /// [`Reason::StatementStale`] when it declares itself void.
     pub fn verify(statement: &[u8], server_id: &ServerId) -> Result<ServerKeys, Reason> {
         let signed = Signed::decode(statement)?;
         let keys = ServerKeys::decode(signed.unverified_payload())?;
@@ -61,6 +62,7 @@ impl ServerKeys {
             return Err(Reason::UnknownServer);
         }
         signed.verify(&keys.identity, &by_server(NAME), Reason::BadServerSignature)?;
+        keys.at_least(keys.min_sequence)?;
         Ok(keys)
     }
 

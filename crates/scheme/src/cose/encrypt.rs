@@ -64,7 +64,8 @@ impl Encrypted {
                 (PROTECTED_DIRECT_HKDF, (Value::from(-20), Value::Bytes(salt.to_vec())))
             }
             Recipient::EcdhEs { ephemeral } => {
-                (PROTECTED_ECDH_ES, (Value::from(-1), cose_key(ephemeral)))
+                let (x, y) = ephemeral.coordinates();
+                (PROTECTED_ECDH_ES, (Value::from(-1), cose_key(x, y)))
             }
         };
         let none: &[u8] = &[];
@@ -105,7 +106,7 @@ impl Encrypted {
         if label != Value::from(-1) {
             return Err(Reason::WrongHeader);
         }
-        let ephemeral = ephemeral_key(&key)?;
+        let ephemeral = ephemeral_key(key)?;
         let recipient = Recipient::EcdhEs { ephemeral: ephemeral.clone() };
         Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, ephemeral))
     }
@@ -121,7 +122,7 @@ struct Parts {
 impl Parts {
     fn decode(bytes: &[u8], recipient_protected: &[u8]) -> Result<Parts, Reason> {
         let mut body = Items::of(untag(bytes, TAG)?, 4)?;
-        let protected = body.bytes(PROTECTED_COMMITTED.len() + 32)?;
+        let protected = body.bytes(usize::MAX)?;
         expect(body.any()?, &iv_header(&ZERO_IV))?;
         let ciphertext = body.bytes(usize::MAX)?;
         let mut recipients = Items::of(body.any()?, 1)?;
@@ -152,8 +153,7 @@ fn enc_structure(recipient: &Recipient, external_aad: &[u8]) -> Vec<u8> {
 }
 
 /// {1: 2, -1: 1, -2: X, -3: Y} (RFC 9053 section 7.1.1).
-fn cose_key(key: &P256Public) -> Value {
-    let (x, y) = key.coordinates();
+fn cose_key(x: &[u8], y: &[u8]) -> Value {
     Value::Map(vec![
         (Value::from(1), Value::from(2)),
         (Value::from(-1), Value::from(1)),
@@ -162,18 +162,15 @@ fn cose_key(key: &P256Public) -> Value {
     ])
 }
 
-/// Reads a COSE_Key by taking its coordinates out and comparing it with the one that they make.
-fn ephemeral_key(found: &Value) -> Result<P256Public, Reason> {
-    let Value::Map(pairs) = found else {
-        return Err(Reason::WrongHeader);
+/// Reads a COSE_Key that is exactly what [`cose_key`] makes, before its point is looked at.
+fn ephemeral_key(found: Value) -> Result<P256Public, Reason> {
+    let (x, y) = match found.as_map().map(Vec::as_slice) {
+        Some([_, _, (_, Value::Bytes(x)), (_, Value::Bytes(y))]) => (x.clone(), y.clone()),
+        _ => return Err(Reason::WrongHeader),
     };
-    let mut point = vec![4];
-    for (_, value) in pairs {
-        if let Value::Bytes(coordinate) = value {
-            point.extend_from_slice(coordinate);
-        }
+    expect(found, &cose_key(&x, &y))?;
+    if x.len() != 32 || y.len() != 32 {
+        return Err(Reason::WrongHeader);
     }
-    let key = P256Public::from_point(&point)?;
-    expect(found.clone(), &cose_key(&key))?;
-    Ok(key)
+    P256Public::from_point(&[&[4][..], &x, &y].concat())
 }

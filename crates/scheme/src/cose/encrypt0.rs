@@ -5,25 +5,31 @@ use ciborium::value::Value;
 use coset::{EncryptionContext, ProtectedHeader};
 use rand_core::CryptoRngCore;
 
-use super::{PROTECTED_A256GCM, expect, gcm, iv_header, untag};
-use crate::Reason;
+use super::{PROTECTED_A256GCM, SIZE_MAX, expect, gcm, iv_header, untag};
 use crate::cbor::{self, Items};
-use crate::secret::Secret;
+use crate::secret::{Secret, hmac, kdf, sha256};
+use crate::{Reason, label};
 
 const TAG: u64 = 16;
 
-/// Encrypts under `key` with an IV drawn from `rng`.
+/// Encrypts under `key` with a random IV. It is hedged: a generator that repeats itself, as in
+/// a copied machine, repeats an IV only for the same message.
 pub(crate) fn seal(
     key: &Secret,
     plaintext: &[u8],
     external_aad: &[u8],
     rng: &mut dyn CryptoRngCore,
 ) -> Result<Vec<u8>, Reason> {
+    let mut random = [0; 32];
+    rng.fill_bytes(&mut random);
+    let iv_key = kdf(key, label::IV);
+    let hedged = hmac(&iv_key, &[&random, &sha256(&[external_aad]), &sha256(&[plaintext])]);
     let mut iv = [0; 12];
-    rng.fill_bytes(&mut iv);
+    iv.copy_from_slice(&hedged[..12]);
     let ciphertext = gcm::seal(key, &iv, plaintext, &enc_structure(external_aad))?;
     let body = cbor::value!(PROTECTED_A256GCM, iv_header(&iv), ciphertext);
-    Ok(cbor::encode(&Value::Tag(TAG, Box::new(body))))
+    let bytes = cbor::encode(&Value::Tag(TAG, Box::new(body)));
+    if bytes.len() > SIZE_MAX { Err(Reason::TooLarge) } else { Ok(bytes) }
 }
 
 /// Reads the strict form and decrypts.

@@ -21,7 +21,7 @@ use crate::server_keys::by_device;
 
 const RE_ENROL_NAME: &str = "re_enrol";
 /// The longest enrolment code, bytes.
-const CODE_MAX: usize = 64;
+pub(crate) const CODE_MAX: usize = 64;
 /// The longest proof of a re-enrolment, bytes.
 const PROOF_MAX: usize = 1024;
 /// The longest TPM structure in a claim, bytes.
@@ -114,6 +114,9 @@ impl Claim {
         let serial = HardwareSerial::from_bytes(items.fixed()?);
         let user_info = UserInfo::decode(items.any()?)?;
         let code = if items.null() { None } else { Some(items.text(CODE_MAX)?) };
+        if code.as_deref() == Some("") {
+            return Err(Reason::WrongShape);
+        }
         let re_enrolment = match items.null() {
             true => None,
             false => {

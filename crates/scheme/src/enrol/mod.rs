@@ -23,6 +23,8 @@ mod grant;
 mod offer;
 mod user_info;
 
+pub(crate) use claim::CODE_MAX;
+
 pub use activation::{Activation, ActivationProof};
 pub use challenge::{AcceptedChallenge, Challenge, Request};
 pub use claim::{Claim, ClaimOpening, ReEnrolment, re_enrolment_proof, verify_re_enrolment_proof};

@@ -13,7 +13,7 @@ use crate::epoch::{ChainKey, EpochKeys, EpochSecret};
 use crate::id::KeyId;
 use crate::keys::{KEM_CIPHERTEXT_LEN, P256Private, P256Public, Signature};
 use crate::label;
-use crate::message::{Envelope, Outer, UnsignedUp, open_up, seal_up, verify_outer_signature};
+use crate::message::{Envelope, Outer, UnsignedUp, open_opening, seal_up, verify_opening};
 use crate::secret::{Secret, sha256};
 use crate::server_keys::ServerKeys;
 
@@ -171,12 +171,9 @@ impl<'a> VerifiedEpochOpen<'a> {
     /// The reasons of form, [`Reason::WrongRoute`], [`Reason::BadDeviceSignature`].
     pub fn verify(bond: &'a Bond, envelope: &'a Envelope) -> Result<Self, Reason> {
         let route = &envelope.route;
-        if route.seq != 0 || route.epoch == 0 {
-            return Err(Reason::WrongRoute);
-        }
         // The serial layer's keys are not used here; only epoch and sequence count.
         let chain = ChainKey::kept(route.epoch, Secret::new([0; 32]));
-        verify_outer_signature(bond, &EpochKeys::opening(&chain, route.sequence), envelope)?;
+        verify_opening(bond, &EpochKeys::opening(&chain, route.sequence), envelope)?;
         Ok(VerifiedEpochOpen { bond, envelope })
     }
 
@@ -187,7 +184,7 @@ impl<'a> VerifiedEpochOpen<'a> {
     /// The reasons of form and of layers.
     pub fn open(&self, chain: &ChainKey) -> Result<EpochOpen, Reason> {
         let keys = EpochKeys::opening(chain, self.envelope.route.sequence);
-        EpochOpen::decode(&open_up(self.bond, &keys, self.envelope)?.content)
+        EpochOpen::decode(&open_opening(self.bond, &keys, self.envelope)?.content)
     }
 
     /// The epoch's keys: `ecdh` is the X coordinate of ECDH(encryption key, epoch key), `kem`

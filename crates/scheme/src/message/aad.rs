@@ -47,14 +47,30 @@ impl<'a> Frame<'a> {
     /// The frame in which a received message must stand.
     ///
     /// # Errors
-    /// [`Reason::WrongRoute`] when its routing header says something else than the records.
+    /// [`Reason::WrongRoute`] when its routing header says something else than the records, or
+    /// has the seq of an epoch-open.
     pub(crate) fn of_route(
         bond: &'a Bond,
         keys: &'a EpochKeys,
         direction: Direction,
         route: &Route,
     ) -> Result<Frame<'a>, Reason> {
-        Frame::new(bond, keys, route.outer, direction, route.seq).expecting(route)
+        Frame::new(bond, keys, route.outer, direction, route.seq).expecting(route)?.numbered()
+    }
+
+    /// The frame in which an epoch-open must stand: seq 0, up, and the key layer outside.
+    ///
+    /// # Errors
+    /// [`Reason::WrongRoute`].
+    pub(crate) fn of_opening(
+        bond: &'a Bond,
+        keys: &'a EpochKeys,
+        route: &Route,
+    ) -> Result<Frame<'a>, Reason> {
+        if route.epoch == 0 {
+            return Err(Reason::WrongRoute);
+        }
+        Frame::new(bond, keys, Outer::Key, Direction::Up, 0).expecting(route)
     }
 
     /// The same for a message up of a closed epoch.
@@ -66,11 +82,17 @@ impl<'a> Frame<'a> {
         let ClosedEpoch { epoch, sequence, open_hash, up } = closed;
         let (epoch, sequence, direction) = (*epoch, *sequence, Direction::Up);
         let (outer, seq) = (route.outer, route.seq);
-        Frame { bond, epoch, sequence, open_hash, key: up, outer, direction, seq }.expecting(route)
+        Frame { bond, epoch, sequence, open_hash, key: up, outer, direction, seq }
+            .expecting(route)?
+            .numbered()
     }
 
     fn expecting(self, route: &Route) -> Result<Frame<'a>, Reason> {
         if *route == self.route() { Ok(self) } else { Err(Reason::WrongRoute) }
+    }
+
+    fn numbered(self) -> Result<Frame<'a>, Reason> {
+        if self.seq == 0 { Err(Reason::WrongRoute) } else { Ok(self) }
     }
 
     pub(crate) fn route(&self) -> Route {

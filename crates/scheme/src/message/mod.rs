@@ -11,8 +11,8 @@ mod up;
 pub use down::{DownOpening, UnsignedDown, seal_down};
 pub use envelope::{Envelope, Outer, Route};
 pub(crate) use key_layer::KeyLayer;
-pub(crate) use up::verify_outer_signature;
 pub use up::{UnsignedUp, open_up, open_up_closed, seal_up};
+pub(crate) use up::{open_opening, verify_opening};
 
 /// A message that was opened, every layer of it verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,16 +89,22 @@ pub fn open_up_closed(
     open(&Frame::of_closed(bond, closed, &envelope.route)?, envelope)
 }
 
-/// The outer signature alone of a message in the order [`Outer::Key`]: it costs no serial key.
-pub(crate) fn verify_outer_signature(
+/// Opens an epoch-open, which is sealed with [`EpochKeys::opening`].
+pub(crate) fn open_opening(
+    bond: &Bond,
+    keys: &EpochKeys,
+    envelope: &Envelope,
+) -> Result<Opened, Reason> {
+    open(&Frame::of_opening(bond, keys, &envelope.route)?, envelope)
+}
+
+/// The outer signature alone of an epoch-open: it costs no serial key.
+pub(crate) fn verify_opening(
     bond: &Bond,
     keys: &EpochKeys,
     envelope: &Envelope,
 ) -> Result<(), Reason> {
-    let frame = Frame::of_route(bond, keys, Direction::Up, &envelope.route)?;
-    if frame.outer != Outer::Key {
-        return Err(Reason::WrongRoute);
-    }
+    let frame = Frame::of_opening(bond, keys, &envelope.route)?;
     verify(&frame, Layer::Outer, &envelope.body).map(drop)
 }
 

@@ -57,7 +57,11 @@ impl Trade {
             close_received: chain_or_null(&mut items)?,
             peer_has: items.uint()?,
             receipts: items.uint()?,
-            is_refused: items.uint::<u8>()? == 1,
+            is_refused: match items.uint::<u8>()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Reason::WrongShape),
+            },
         })
     }
 }
