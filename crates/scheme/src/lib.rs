@@ -16,6 +16,7 @@ pub mod direction;
 pub mod ek;
 pub mod enrol;
 pub mod epoch;
+pub mod explain;
 pub mod id;
 pub mod keys;
 mod label;

@@ -31,7 +31,7 @@ pub(crate) enum Recipient {
 /// A COSE_Encrypt: its recipient, and the ciphertext with its tag.
 pub(crate) struct Encrypted {
     pub(crate) recipient: Recipient,
-    ciphertext: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
 }
 
 impl Encrypted {

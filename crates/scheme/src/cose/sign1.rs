@@ -51,7 +51,7 @@ impl Unsigned {
 /// A COSE_Sign1 taken apart, not yet verified.
 pub(crate) struct Signed {
     payload: Vec<u8>,
-    signature: Signature,
+    pub(crate) signature: Signature,
 }
 
 impl Signed {

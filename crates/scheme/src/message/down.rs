@@ -128,7 +128,7 @@ impl<'a> DownOpening<'a> {
             &frame.aad(Layer::ServerSignature),
             Reason::BadServerSignature,
         )?;
-        Ok(Opened { content, inner })
+        Ok(Opened { content, inner, server_signed: Some(signed) })
     }
 }
 

@@ -21,4 +21,6 @@ pub struct Opened {
     pub content: Vec<u8>,
     /// The inner layer's COSE object, as it came out of the outer one.
     pub inner: Vec<u8>,
+    /// Of a message down, the server's COSE_Sign1 over the content, which stands innermost.
+    pub server_signed: Option<Vec<u8>>,
 }

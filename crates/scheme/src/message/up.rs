@@ -113,12 +113,12 @@ fn open(frame: &Frame<'_>, envelope: &Envelope) -> Result<Opened, Reason> {
         Outer::Serial => {
             let inner = SerialLayer::new(frame, Layer::Outer).open(&envelope.body)?;
             let content = verify(frame, Layer::Inner, &inner)?;
-            Ok(Opened { content, inner })
+            Ok(Opened { content, inner, server_signed: None })
         }
         Outer::Key => {
             let inner = verify(frame, Layer::Outer, &envelope.body)?;
             let content = SerialLayer::new(frame, Layer::Inner).open(&inner)?;
-            Ok(Opened { content, inner })
+            Ok(Opened { content, inner, server_signed: None })
         }
     }
 }
