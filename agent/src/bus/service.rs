@@ -139,6 +139,11 @@ impl Shared {
 }
 
 impl Signals {
+    /// How many connections of user `uid` a signal would reach now.
+    pub fn listeners(&self, uid: u32) -> usize {
+        self.sessions.of_user(uid).len()
+    }
+
     /// Sends a signal to every connection of user `uid` that has called the agent.
     pub async fn to_user<B: Serialize + DynamicType>(
         &self,
