@@ -5,20 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
+use twinseal_scheme::enrol::UserInfo;
+use twinseal_scheme::tpm::EndorsementKey;
 
+use crate::engine::{Engine, Opening};
 use crate::{
     Caller, Carry, CarryId, Config, Error, Event, Exchanged, Hardware, Identity, Job, JobId, Kind,
-    Message, Options, Outcome, State, Status, TradeId, TradeView,
+    Message, Options, Outcome, Status, TradeId, TradeView,
 };
 
 /// The agent. Cheap to clone; all clones are one agent.
 #[derive(Clone)]
 pub struct Agent {
-    events: Arc<broadcast::Sender<Event>>,
+    engine: Arc<Engine>,
+    _keeper: Arc<Keeper>,
 }
 
-/// Events that a slow subscriber may be behind.
-const EVENTS_KEPT: usize = 1024;
+/// The task that keeps things settled, as long as somebody holds the agent.
+struct Keeper(AbortHandle);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl Agent {
     /// Starts the agent. Whatever is wrong with the chip or with the enrolment, it starts, and
@@ -27,30 +38,40 @@ impl Agent {
     /// # Errors
     /// [`Kind::InvalidArgument`] and [`Kind::Internal`] when its configuration, its state folder
     /// or its state key cannot be used.
-    pub async fn start(_config: Config) -> Result<Agent, Error> {
-        Ok(Agent { events: Arc::new(broadcast::channel(EVENTS_KEPT).0) })
+    pub async fn start(config: Config) -> Result<Agent, Error> {
+        let engine = Arc::new(Engine::new(config)?);
+        // What fails is shown by the state, and tried again by the keeper.
+        let _ = engine.settle().await;
+        let keeper = tokio::spawn(Arc::clone(&engine).keep_settled());
+        Ok(Agent { engine, _keeper: Arc::new(Keeper(keeper.abort_handle())) })
     }
 
-    /// Stops: nothing is begun any more, and the chip is left as it was found.
-    pub async fn stop(&self) {}
+    /// Stops: the chip is left as it was found, and whatever is asked for after that fails.
+    pub async fn stop(&self) {
+        self._keeper.0.abort();
+        self.engine.hardware.close().await;
+    }
+
+    /// Runs a call to its end, also when its caller has gone: what is half done could otherwise
+    /// be seen by the next.
+    async fn whole<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let task = tokio::spawn(work(Arc::clone(&self.engine)));
+        let result = task.await.unwrap_or_else(|_| Err(Kind::Internal.into()));
+        result.inspect_err(|error| self.engine.note(error))
+    }
 
     /// Everything that happens from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.engine.events.subscribe()
     }
 
     /// How the agent stands.
     pub fn status(&self) -> Status {
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            state: State::NotEnrolled,
-            message: Error::from(Kind::NotEnrolled).to_string(),
-            assurance: String::new(),
-            server_id: String::new(),
-            pending: 0,
-            last_contact: 0,
-            max_message: twinseal_scheme::trade::PAYLOAD_LEN_MAX as u32,
-        }
+        self.engine.current_status()
     }
 
     /// What the chip is.
@@ -58,15 +79,28 @@ impl Agent {
     /// # Errors
     /// Those of the chip.
     pub async fn hardware(&self) -> Result<Hardware, Error> {
-        Err(Kind::ChipAbsent.into())
+        let description = self.engine.chip().describe().await?;
+        let ek = self.engine.endorsement_key().await?;
+        Ok(Hardware {
+            kind: word(description.kind),
+            manufacturer: description.manufacturer,
+            model: description.model,
+            firmware: description.firmware_version,
+            ek: word(ek.kind),
+            lockout_failures: description.lockout.failures,
+            lockout_allowed: description.lockout.failures_allowed,
+        })
     }
 
     /// What names this very chip.
     ///
     /// # Errors
     /// [`Kind::NotAllowed`] for everybody but root and the operators' group; those of the chip.
-    pub async fn identity(&self, _caller: &Caller) -> Result<Identity, Error> {
-        Err(Kind::ChipAbsent.into())
+    pub async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
+        self.engine.access.operator(caller)?;
+        let ek = self.engine.endorsement_key().await?;
+        let serial = EndorsementKey::parse(&ek.public)?.serial();
+        Ok(Identity { serial, ek_certificate: ek.certificate })
     }
 
     /// Begins an enrolment: `link` is the operator's, `user_info` says who the device belongs to.
@@ -76,32 +110,40 @@ impl Agent {
     /// [`Kind::InvalidArgument`], [`Kind::Busy`] while one is under way, those of the chip.
     pub async fn enrol(
         &self,
-        _caller: &Caller,
-        _link: &str,
-        _user_info: BTreeMap<String, String>,
+        caller: &Caller,
+        link: &str,
+        user_info: BTreeMap<String, String>,
     ) -> Result<JobId, Error> {
-        Err(Kind::ChipAbsent.into())
+        let (caller, link) = (caller.clone(), link.to_owned());
+        let user_info = UserInfo::new(user_info)?;
+        let begun = self
+            .whole(|engine| async move { engine.enrol(&caller, &link, user_info).await })
+            .await?;
+        let engine = Arc::clone(&self.engine);
+        tokio::spawn(async move { engine.time_enrolment(begun).await });
+        Ok(begun)
     }
 
     /// The caller's jobs, the ended ones among them for a while.
-    pub fn jobs(&self, _caller: &Caller) -> Vec<Job> {
-        vec![]
+    pub fn jobs(&self, caller: &Caller) -> Vec<Job> {
+        self.engine.jobs_of(caller)
     }
 
     /// One job of the caller's.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
-    pub fn job(&self, _caller: &Caller, _job: JobId) -> Result<Job, Error> {
-        Err(Kind::NotFound.into())
+    pub fn job(&self, caller: &Caller, job: JobId) -> Result<Job, Error> {
+        self.engine.job(caller, job)
     }
 
     /// Stops a job of the caller's.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
-    pub async fn cancel(&self, _caller: &Caller, _job: JobId) -> Result<(), Error> {
-        Err(Kind::NotFound.into())
+    pub async fn cancel(&self, caller: &Caller, job: JobId) -> Result<(), Error> {
+        let caller = caller.clone();
+        self.whole(move |engine| async move { engine.cancel(&caller, job).await }).await
     }
 
     /// From now on trades that the server opens for the service are the caller's, and so are
@@ -109,13 +151,16 @@ impl Agent {
     ///
     /// # Errors
     /// [`Kind::InvalidArgument`], [`Kind::NotAllowed`].
-    pub async fn listen(&self, _caller: &Caller, _service: &str) -> Result<(), Error> {
-        Err(Kind::NotAllowed.into())
+    pub async fn listen(&self, caller: &Caller, service: &str) -> Result<(), Error> {
+        let (caller, service) = (caller.clone(), service.to_owned());
+        self.whole(|engine| async move { engine.listen(&caller, &service).await }).await
     }
 
     /// A connection has gone from the bus: it listens no more, and what it carried can be carried
     /// by another.
-    pub fn caller_gone(&self, _connection: &str) {}
+    pub fn caller_gone(&self, connection: &str) {
+        self.engine.caller_gone(connection);
+    }
 
     /// Opens a trade. Its opening message waits in the outbox.
     ///
@@ -124,11 +169,16 @@ impl Agent {
     /// of the chip.
     pub async fn open_trade(
         &self,
-        _caller: &Caller,
-        _service: &str,
-        _options: &Options,
+        caller: &Caller,
+        service: &str,
+        options: &Options,
     ) -> Result<TradeId, Error> {
-        Err(Kind::NotEnrolled.into())
+        let (caller, service) = (caller.clone(), service.to_owned());
+        let options = options.clone();
+        self.whole(|engine| async move {
+            engine.open_trade(&caller, &service, &options, Opening::Trade).await
+        })
+        .await
     }
 
     /// Sends a request and waits for its reply.
@@ -138,28 +188,37 @@ impl Agent {
     /// [`Agent::receive`] from the trade that the message names.
     pub async fn exchange(
         &self,
-        _caller: &Caller,
-        _service: &str,
-        _request: Vec<u8>,
-        _options: &Options,
+        caller: &Caller,
+        service: &str,
+        request: Vec<u8>,
+        options: &Options,
     ) -> Result<Exchanged, Error> {
-        Err(Kind::NotEnrolled.into())
+        let (caller, service) = (caller.clone(), service.to_owned());
+        let (wait, options) = (options.wait, options.clone());
+        let opening = Opening::Request(request);
+        let trade =
+            self.whole(|engine| async move {
+                engine.open_trade(&caller, &service, &options, opening).await
+            })
+            .await?;
+        let reply = self.engine.reply(trade, wait).await?;
+        Ok(Exchanged { trade, reply })
     }
 
     /// The caller's trades.
     ///
     /// # Errors
     /// [`Kind::Internal`].
-    pub async fn trades(&self, _caller: &Caller) -> Result<Vec<TradeView>, Error> {
-        Ok(vec![])
+    pub async fn trades(&self, caller: &Caller) -> Result<Vec<TradeView>, Error> {
+        self.engine.trades(caller).await
     }
 
     /// One trade of the caller's.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
-    pub async fn trade(&self, _caller: &Caller, _trade: TradeId) -> Result<TradeView, Error> {
-        Err(Kind::NotFound.into())
+    pub async fn trade(&self, caller: &Caller, trade: TradeId) -> Result<TradeView, Error> {
+        self.engine.trade(caller, trade).await
     }
 
     /// Seals a message and puts it into the outbox. In an exchange that the server began it is
@@ -170,12 +229,16 @@ impl Agent {
     /// of the state and of the chip.
     pub async fn send(
         &self,
-        _caller: &Caller,
-        _trade: TradeId,
-        _payload: Vec<u8>,
-        _content_type: &str,
+        caller: &Caller,
+        trade: TradeId,
+        payload: Vec<u8>,
+        content_type: &str,
     ) -> Result<u32, Error> {
-        Err(Kind::NotFound.into())
+        let (caller, content_type) = (caller.clone(), content_type.to_owned());
+        self.whole(move |engine| async move {
+            engine.send(&caller, trade, payload, &content_type).await
+        })
+        .await
     }
 
     /// The messages after index `after`; waits for one as long as `wait`. What stands at or below
@@ -185,12 +248,12 @@ impl Agent {
     /// [`Kind::NotFound`].
     pub async fn receive(
         &self,
-        _caller: &Caller,
-        _trade: TradeId,
-        _after: u32,
-        _wait: Duration,
+        caller: &Caller,
+        trade: TradeId,
+        after: u32,
+        wait: Duration,
     ) -> Result<Vec<Message>, Error> {
-        Err(Kind::NotFound.into())
+        self.engine.receive(caller, trade, after, wait).await
     }
 
     /// Seals a message that the caller carries himself; gives the envelope.
@@ -199,12 +262,16 @@ impl Agent {
     /// Those of [`Agent::send`].
     pub async fn seal(
         &self,
-        _caller: &Caller,
-        _trade: TradeId,
-        _payload: Vec<u8>,
-        _content_type: &str,
+        caller: &Caller,
+        trade: TradeId,
+        payload: Vec<u8>,
+        content_type: &str,
     ) -> Result<Vec<u8>, Error> {
-        Err(Kind::NotFound.into())
+        let (caller, content_type) = (caller.clone(), content_type.to_owned());
+        self.whole(move |engine| async move {
+            engine.seal(&caller, trade, payload, &content_type).await
+        })
+        .await
     }
 
     /// Opens an envelope that the caller carried himself. Opening the last one again gives the
@@ -215,11 +282,12 @@ impl Agent {
     /// message before it is missing, those of the state and of the chip.
     pub async fn open(
         &self,
-        _caller: &Caller,
-        _trade: TradeId,
-        _envelope: &[u8],
+        caller: &Caller,
+        trade: TradeId,
+        envelope: &[u8],
     ) -> Result<Message, Error> {
-        Err(Kind::NotFound.into())
+        let (caller, envelope) = (caller.clone(), envelope.to_vec());
+        self.whole(move |engine| async move { engine.open(&caller, trade, &envelope).await }).await
     }
 
     /// Closes a trade and waits for its receipt. Closing again waits again.
@@ -229,32 +297,34 @@ impl Agent {
     /// trade that the server refused, [`Kind::Timeout`], those of the state and of the chip.
     pub async fn close(
         &self,
-        _caller: &Caller,
-        _trade: TradeId,
-        _wait: Duration,
+        caller: &Caller,
+        trade: TradeId,
+        wait: Duration,
     ) -> Result<Vec<u8>, Error> {
-        Err(Kind::NotFound.into())
+        let closer = caller.clone();
+        self.whole(move |engine| async move { engine.close(&closer, trade).await }).await?;
+        self.engine.closed(trade, wait).await
     }
 
     /// The receipt of a closed trade, signed by server and chip.
     ///
     /// # Errors
     /// [`Kind::NotFound`] when there is none.
-    pub async fn receipt(&self, _caller: &Caller, _trade: TradeId) -> Result<Vec<u8>, Error> {
-        Err(Kind::NotFound.into())
+    pub async fn receipt(&self, caller: &Caller, trade: TradeId) -> Result<Vec<u8>, Error> {
+        self.engine.receipt(caller, trade).await
     }
 
     /// Where the server is: the URL out of the enrolment link, which the agent does not read.
     pub fn origin(&self) -> Option<String> {
-        None
+        self.engine.current_origin()
     }
 
     /// The next thing to carry; waits for one as long as `wait`. Several can be under way.
     ///
     /// # Errors
     /// [`Kind::NotAllowed`] for everybody but root and the couriers' group.
-    pub async fn next(&self, _caller: &Caller, _wait: Duration) -> Result<Option<Carry>, Error> {
-        Err(Kind::NotAllowed.into())
+    pub async fn next(&self, caller: &Caller, wait: Duration) -> Result<Option<Carry>, Error> {
+        self.engine.next(caller, wait).await
     }
 
     /// How the carrying went.
@@ -264,11 +334,19 @@ impl Agent {
     /// connection.
     pub async fn answer(
         &self,
-        _caller: &Caller,
-        _id: CarryId,
-        _outcome: Outcome,
-        _body: Vec<u8>,
+        caller: &Caller,
+        id: CarryId,
+        outcome: Outcome,
+        body: Vec<u8>,
     ) -> Result<(), Error> {
-        Err(Kind::NotAllowed.into())
+        let caller = caller.clone();
+        self.whole(move |engine| async move { engine.answer(&caller, id, outcome, body).await })
+            .await
     }
+}
+
+/// The word that configuration files use for it.
+fn word(value: impl serde::Serialize) -> String {
+    let value = toml::Value::try_from(value).ok();
+    value.as_ref().and_then(toml::Value::as_str).unwrap_or_default().to_owned()
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use twinseal_hardware::{AuthValue, EkKind};
 
 use crate::{Error, Kind};
 
@@ -37,7 +38,7 @@ pub struct HardwareConfig {
     /// How to reach it, as tpm2-tools write it, such as `device:/dev/tpmrm0`.
     pub tcti: String,
     /// Forces the endorsement key at the first use, such as `rsa-2048`.
-    pub ek: Option<String>,
+    pub ek: Option<EkKind>,
     /// File with the owner hierarchy's authorisation, where one is set.
     pub owner_auth_file: Option<PathBuf>,
     /// File with the endorsement hierarchy's authorisation, where one is set.
@@ -75,6 +76,32 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
         toml::from_str(&text).map_err(|e| wrong(&e))
     }
+}
+
+impl HardwareConfig {
+    /// Reads what the files hold.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`].
+    pub(crate) fn load(&self) -> Result<twinseal_hardware::Config, Error> {
+        let tcti = self.tcti.parse().map_err(|e: twinseal_hardware::Error| {
+            Error::new(Kind::InvalidArgument, e.to_string()).and("correct hardware.tcti")
+        })?;
+        let mut config = twinseal_hardware::Config::new(tcti);
+        config.owner = auth(self.owner_auth_file.as_deref())?;
+        config.endorsement = auth(self.endorsement_auth_file.as_deref())?;
+        Ok(config)
+    }
+}
+
+fn auth(file: Option<&Path>) -> Result<AuthValue, Error> {
+    let Some(file) = file else { return Ok(AuthValue::default()) };
+    let wrong = |e: &dyn std::fmt::Display| {
+        Error::new(Kind::InvalidArgument, format!("{}: {e}", file.display()))
+            .and("correct the file of the authorisation")
+    };
+    let bytes = std::fs::read(file).map_err(|e| wrong(&e))?;
+    AuthValue::new(bytes).map_err(|e| wrong(&e))
 }
 
 fn operator_group() -> String {

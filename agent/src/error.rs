@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use twinseal_hardware::{self as hardware, Change};
+use twinseal_scheme::{Outside, Reason};
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $what:literal, $next:literal;)*) => {
         /// The kinds of errors: a closed list, the same on the bus (`org.twinseal.Error.<Kind>`).
@@ -86,34 +89,95 @@ kinds! {
 pub struct Error {
     /// Which of the closed list.
     pub kind: Kind,
-    detail: Option<Cow<'static, str>>,
-    next: Option<Cow<'static, str>>,
+    what: Cow<'static, str>,
+    next: Cow<'static, str>,
 }
 
 impl Error {
     /// What happened in this case instead of the kind's own words.
-    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { kind, detail: Some(detail.into()), next: None }
+    pub fn new(kind: Kind, what: impl Into<Cow<'static, str>>) -> Error {
+        Error { kind, what: what.into(), next: kind.next().into() }
     }
 
     /// Other advice than the kind's.
     #[must_use]
     pub fn and(self, next: impl Into<Cow<'static, str>>) -> Error {
-        Error { next: Some(next.into()), ..self }
+        Error { next: next.into(), ..self }
     }
 }
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Error {
-        Error { kind, detail: None, next: None }
+        Error::new(kind, kind.what())
+    }
+}
+
+/// What the scheme refuses, with its code.
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Error {
+        let kind = match reason {
+            Reason::TooLarge | Reason::PayloadTooLarge => Kind::TooLarge,
+            Reason::BadService
+            | Reason::BadContentType
+            | Reason::BadLink
+            | Reason::BadUserInfo
+            | Reason::WrongKind => Kind::InvalidArgument,
+            _ => match reason.outside() {
+                Outside::Stale => Kind::Stale,
+                Outside::Busy => Kind::Busy,
+                Outside::Malformed | Outside::Rejected => Kind::Rejected,
+            },
+        };
+        Error::new(kind, reason.to_string())
+    }
+}
+
+impl From<hardware::Error> for Error {
+    fn from(error: hardware::Error) -> Error {
+        let kind = match &error {
+            hardware::Error::Absent { .. } => Kind::ChipAbsent,
+            hardware::Error::LockedOut => Kind::ChipLockedOut,
+            hardware::Error::Changed(Change::Cleared) => Kind::ChipCleared,
+            hardware::Error::Changed(Change::Replaced) => Kind::ChipReplaced,
+            hardware::Error::Rejected { .. } => Kind::Rejected,
+            hardware::Error::Busy => Kind::Busy,
+            hardware::Error::Cancelled => Kind::Cancelled,
+            hardware::Error::Deadline => Kind::Timeout,
+            _ => Kind::Internal,
+        };
+        // The chip's own words end with what to do next, too.
+        match error.to_string().split_once(": ") {
+            Some((what, next)) => Error::new(kind, what.to_owned()).and(next.to_owned()),
+            None => Error::new(kind, error.to_string()),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let detail = self.detail.as_deref().unwrap_or(self.kind.what());
-        write!(f, "{detail}: {}", self.next.as_deref().unwrap_or(self.kind.next()))
+        write!(f, "{}: {}", self.what, self.next)
     }
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_says_what_to_do_next() {
+        for kind in Kind::ALL {
+            let text = Error::from(*kind).to_string();
+            assert_eq!(text, format!("{}: {}", kind.what(), kind.next()));
+            assert!(kind.next().len() > 5 && !kind.next().ends_with('.'), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_chips_words_are_kept() {
+        let absent = Error::from(hardware::Error::Absent { rc: 7 });
+        assert_eq!(absent.kind, Kind::ChipAbsent);
+        assert_eq!(absent.to_string(), hardware::Error::Absent { rc: 7 }.to_string());
+    }
+}

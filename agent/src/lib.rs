@@ -3,15 +3,19 @@
 //! [`Agent`] is the whole of it as plain functions: whoever calls hands in who he is, and what
 //! must travel is given to a courier as opaque bytes. D-Bus is one way to call it.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 mod access;
 mod agent;
 pub mod bus;
 mod config;
 mod courier;
+mod engine;
 mod error;
 mod event;
 mod job;
 mod status;
+mod store;
 mod trade;
 
 pub use access::Caller;

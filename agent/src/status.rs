@@ -49,6 +49,20 @@ impl State {
         }
     }
 
+    /// The state that a kind of error means, if it means one.
+    pub(crate) fn of_error(kind: Kind) -> Option<State> {
+        match kind {
+            Kind::Suspended => Some(State::Suspended),
+            Kind::Revoked => Some(State::Revoked),
+            Kind::ChipAbsent => Some(State::ChipAbsent),
+            Kind::ChipCleared => Some(State::ChipCleared),
+            Kind::ChipReplaced => Some(State::ChipReplaced),
+            Kind::ChipRolledBack => Some(State::ChipRolledBack),
+            Kind::ChipLockedOut => Some(State::ChipLockedOut),
+            _ => None,
+        }
+    }
+
     /// What stands in the way of a trade.
     ///
     /// # Errors

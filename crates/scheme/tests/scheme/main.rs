@@ -6,4 +6,3 @@ mod explained;
 mod messages;
 mod parties;
 mod receipts;
-mod trades;

@@ -1,0 +1,252 @@
+//! Enrolment, step by step: each answer is verified, the next message is made with the chip and
+//! is durable before it is offered to the courier. A crash goes on with the same bytes.
+
+mod grant;
+mod steps;
+
+use std::time::Duration;
+
+use rand_core::{OsRng, RngCore};
+use twinseal_hardware::Ek;
+use twinseal_scheme::Reason;
+use twinseal_scheme::enrol::{Request, UserInfo};
+use twinseal_scheme::link::Link;
+
+use super::carrier::{SlotName, Worth};
+use super::{Engine, lock};
+use crate::store::Enrolment;
+use crate::{Caller, CarryKind, Error, JobId, Kind, State};
+
+/// A job's steps: challenge, claim, activation, confirmation.
+const STEPS: u32 = 4;
+/// Longer than the server keeps an unfinished enrolment.
+const JOB_TIME: Duration = Duration::from_secs(600);
+
+impl Engine {
+    /// Begins an enrolment: chooses the EK, makes the keys, keeps them.
+    pub(crate) async fn enrol(
+        &self,
+        caller: &Caller,
+        link: &str,
+        user_info: UserInfo,
+    ) -> Result<JobId, Error> {
+        let link: Link = link.parse()?;
+        if lock(&self.jobs).enrolment().is_some() {
+            return Err(Error::new(Kind::Busy, "an enrolment is under way")
+                .and("wait for it, or cancel its job"));
+        }
+        // Of two at once, the first to get here is under way.
+        let job = lock(&self.jobs).begin_enrolment(caller.uid, STEPS);
+        let begun = self.begin_enrolment(caller.uid, link, user_info).await;
+        if let Err(error) = &begun {
+            self.end_job(Err(error.clone()));
+        }
+        begun.map(|()| job)
+    }
+
+    async fn begin_enrolment(
+        &self,
+        uid: u32,
+        link: Link,
+        user_info: UserInfo,
+    ) -> Result<(), Error> {
+        let chip = self.chip();
+        let ek = self.endorsement_key().await?;
+        let keys = chip.create_keys(&ek).await?;
+        let mut nonce = [0; 32];
+        OsRng.fill_bytes(&mut nonce);
+        let enrolment = Enrolment {
+            uid,
+            link,
+            user_info,
+            keys,
+            certificates: ek.certificate.into_iter().chain(ek.intermediates).collect(),
+            nonce,
+            m0: vec![],
+            m1: vec![],
+            m2: vec![],
+            m3: vec![],
+            m4: vec![],
+            m5: vec![],
+            base: 0,
+        };
+        let origin = enrolment.link.url.clone();
+        self.store.run(move |tx| tx.put_enrolment(&enrolment)).await?;
+        *lock(&self.origin) = Some(origin);
+        if self.epoch().is_err() {
+            self.set_state(State::Enrolling, "an enrolment is under way".to_owned());
+        }
+        self.clear_slot(SlotName::Enrolment);
+        Ok(())
+    }
+
+    /// The endorsement key that the device goes by: the one of the last enrolment, as long as it
+    /// is this chip's; else the configured or the best one.
+    pub(crate) async fn endorsement_key(&self) -> Result<Ek, Error> {
+        let device = self.store.run(|tx| tx.device()).await?;
+        let chip = self.chip();
+        if let Some(device) = device {
+            let ek = chip.endorsement_key(Some(device.keys.ek_kind)).await;
+            if let Ok(ek) = ek
+                && ek.public == device.keys.ek_public
+            {
+                return Ok(ek);
+            }
+        }
+        Ok(chip.endorsement_key(self.config.hardware.ek).await?)
+    }
+
+    /// After a start in the middle of an enrolment.
+    pub(super) fn show_enrolment(&self, enrolment: Option<&Enrolment>) {
+        let Some(enrolment) = enrolment else {
+            let text = Error::from(Kind::NotEnrolled).to_string();
+            return self.set_state(State::NotEnrolled, text);
+        };
+        let mut jobs = lock(&self.jobs);
+        if jobs.enrolment().is_none() && self.current_status().state != State::AwaitingApproval {
+            jobs.begin_enrolment(enrolment.uid, STEPS);
+        }
+        drop(jobs);
+        if self.current_status().state != State::AwaitingApproval {
+            self.set_state(State::Enrolling, "an enrolment is under way".to_owned());
+        }
+    }
+
+    /// Stops the enrolment, as long as the server has not granted it.
+    pub(crate) async fn cancel(&self, caller: &Caller, job: JobId) -> Result<(), Error> {
+        lock(&self.jobs).one(caller, job)?;
+        if lock(&self.jobs).enrolment() == Some(job) {
+            self.abandon_enrolment(Kind::Cancelled.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn abandon_enrolment(&self, error: Error) -> Result<(), Error> {
+        self.store.run(|tx| tx.end_enrolment()).await?;
+        self.end_job(Err(error));
+        self.clear_slot(SlotName::Enrolment);
+        self.unsettled.notify_one();
+        Ok(())
+    }
+
+    /// Ends the job when it takes longer than the server remembers it. What was sent may still
+    /// be granted.
+    pub(crate) async fn time_enrolment(&self, job: JobId) {
+        tokio::time::sleep(JOB_TIME).await;
+        if lock(&self.jobs).enrolment() == Some(job) {
+            let error = Error::new(Kind::Timeout, "the server has not answered for ten minutes")
+                .and("see whether the courier reaches it, and enrol again");
+            self.end_job(Err(error));
+        }
+    }
+
+    /// The message that is durable and unanswered.
+    pub(super) async fn enrolment_request(&self) -> Result<Option<(CarryKind, Vec<u8>)>, Error> {
+        let Some(enrolment) = self.store.run(|tx| tx.enrolment()).await? else { return Ok(None) };
+        let request = Request { nonce_d: enrolment.nonce };
+        let stages = [
+            (CarryKind::Confirm, enrolment.m5),
+            (CarryKind::Activate, enrolment.m3),
+            (CarryKind::Claim, enrolment.m1),
+            (CarryKind::Challenge, request.encode()),
+        ];
+        Ok(stages.into_iter().find(|(_, message)| !message.is_empty()))
+    }
+
+    pub(super) async fn enrolment_answered(
+        &self,
+        kind: CarryKind,
+        request: &[u8],
+        body: &[u8],
+    ) -> Result<Worth, Error> {
+        let asked = self.enrolment_request().await?;
+        let enrolment = self.store.run(|tx| tx.enrolment()).await?;
+        let (Some(asked), Some(mut enrolment)) = (asked, enrolment) else {
+            return Ok(Worth::Proven);
+        };
+        if asked != (kind, request.to_vec()) {
+            // Begun anew meanwhile.
+            return Ok(Worth::Proven);
+        }
+        let went_on = match kind {
+            CarryKind::Challenge => self.claim(&mut enrolment, body).await,
+            CarryKind::Claim => self.activate(&mut enrolment, body).await,
+            CarryKind::Activate => self.confirm(&mut enrolment, body).await,
+            _ => return self.granted(enrolment, body).await,
+        };
+        match went_on {
+            Ok(step) => {
+                self.store.run(move |tx| tx.put_enrolment(&enrolment)).await?;
+                lock(&self.jobs).step(step);
+                Ok(Worth::Proven)
+            }
+            // An answer that does not verify proves nothing, a chip that does not work does.
+            Err(Failure::Answer(reason)) => {
+                tracing::warn!(code = reason.code(), "an answer to an enrolment does not verify");
+                Ok(Worth::Nothing)
+            }
+            Err(Failure::Here(error)) => Err(error),
+        }
+    }
+
+    /// One of the four words. Before M5 nothing is lost by giving up; after it the server may
+    /// have granted already, so the same bytes are sent until they are answered.
+    pub(super) async fn enrolment_refused(
+        &self,
+        kind: CarryKind,
+        word: &[u8],
+    ) -> Result<Worth, Error> {
+        match (kind, word) {
+            // The server has forgotten, which it does after some minutes: begin again.
+            (CarryKind::Claim | CarryKind::Activate, b"stale") => {
+                let again = self.store.run(|tx| {
+                    let Some(mut enrolment) = tx.enrolment()? else { return Ok(()) };
+                    OsRng.fill_bytes(&mut enrolment.nonce);
+                    for message in
+                        [&mut enrolment.m0, &mut enrolment.m1, &mut enrolment.m2, &mut enrolment.m3]
+                    {
+                        message.clear();
+                    }
+                    tx.put_enrolment(&enrolment)
+                });
+                again.await?;
+            }
+            (
+                CarryKind::Challenge | CarryKind::Claim | CarryKind::Activate,
+                b"rejected" | b"malformed",
+            ) => {
+                let error = Error::new(Kind::Rejected, "the server refuses this enrolment")
+                    .and("ask its operator, whose log says why, for a new link");
+                self.abandon_enrolment(error).await?;
+            }
+            _ => {}
+        }
+        Ok(Worth::Nothing)
+    }
+}
+
+/// Why a step was not done.
+enum Failure {
+    /// The answer does not verify.
+    Answer(Reason),
+    /// Chip or store failed.
+    Here(Error),
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Failure {
+        Failure::Answer(reason)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Here(error)
+    }
+}
+
+impl From<twinseal_hardware::Error> for Failure {
+    fn from(error: twinseal_hardware::Error) -> Failure {
+        Failure::Here(error.into())
+    }
+}

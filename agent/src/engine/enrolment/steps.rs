@@ -1,0 +1,160 @@
+//! What the chip does for each message of an enrolment.
+
+use rand_core::OsRng;
+use sha2::{Digest, Sha256};
+use twinseal_hardware::{DeviceKeys, Key};
+use twinseal_scheme::Reason;
+use twinseal_scheme::enrol::{
+    AcceptedChallenge, Activation, ActivationProof, Challenge, Claim, ClaimedKey, ClaimedKeys,
+    Confirmation, ConfirmationKey, Offer, ReEnrolment, Request, certify_extra_data,
+    re_enrolment_proof,
+};
+use twinseal_scheme::epoch::ChainKey;
+use twinseal_scheme::link::Link;
+use twinseal_scheme::serial::HardwareSerial;
+use twinseal_scheme::tpm::{EndorsementKey, Public, Role};
+
+use super::Failure;
+use crate::engine::Engine;
+use crate::store::Enrolment;
+
+impl Engine {
+    /// M0 to M1.
+    pub(super) async fn claim(&self, enrolment: &mut Enrolment, m0: &[u8]) -> Result<u32, Failure> {
+        enrolment.m0 = m0.to_vec();
+        let challenge = accepted(enrolment)?;
+        let serial = serial_of(&enrolment.keys)?;
+        let claim = Claim {
+            serial,
+            user_info: enrolment.user_info.clone(),
+            code: enrolment.link.code.clone(),
+            re_enrolment: self.re_enrolment(enrolment, &challenge, &serial).await?,
+            certificates: enrolment.certificates.clone(),
+            keys: self.certified(enrolment, &challenge, &serial).await?,
+        };
+        enrolment.m1 = claim.seal(&challenge, &mut OsRng)?;
+        Ok(1)
+    }
+
+    /// The chip's word on the three keys.
+    async fn certified(
+        &self,
+        enrolment: &Enrolment,
+        challenge: &AcceptedChallenge,
+        serial: &HardwareSerial,
+    ) -> Result<ClaimedKeys, Failure> {
+        let keys = &enrolment.keys;
+        let ak = Public::parse(keys.attestation.public())?;
+        let certify = async |role: Role, key: Key, public: &[u8]| {
+            let name = Public::parse(public)?;
+            let extra_data = certify_extra_data(
+                role,
+                &challenge.m0_hash(),
+                &enrolment.link.server_id,
+                serial,
+                ak.name().as_bytes(),
+                name.name().as_bytes(),
+            );
+            let word = self.chip().certify(keys, key, extra_data).await?;
+            let (attest, signature) = (word.attest, word.signature);
+            Ok::<_, Failure>(ClaimedKey { public: public.to_vec(), attest, signature })
+        };
+        let (signing, decryption) = (keys.signing.public(), keys.decryption.public());
+        Ok(ClaimedKeys {
+            ek_public: keys.ek_public.clone(),
+            srk_public: keys.srk_public.clone(),
+            ak_public: keys.attestation.public().to_vec(),
+            signing: certify(Role::Signing, (&keys.signing).into(), signing).await?,
+            decryption: certify(Role::Decryption, (&keys.decryption).into(), decryption).await?,
+            serial: certify(Role::Serial, (&keys.serial).into(), keys.serial.public()).await?,
+        })
+    }
+
+    /// The proof to have been the same device before, where the old key still signs.
+    async fn re_enrolment(
+        &self,
+        enrolment: &Enrolment,
+        challenge: &AcceptedChallenge,
+        serial: &HardwareSerial,
+    ) -> Result<Option<ReEnrolment>, Failure> {
+        let Some(device) = self.store.run(|tx| tx.device()).await? else { return Ok(None) };
+        let bond = &device.bond;
+        if bond.server_id != enrolment.link.server_id || bond.serial != *serial {
+            return Ok(None);
+        }
+        let ak = Public::parse(enrolment.keys.attestation.public())?;
+        let (device_id, generation) = (bond.device_id, bond.generation);
+        let m0_hash = challenge.m0_hash();
+        let unsigned =
+            re_enrolment_proof(&m0_hash, &device_id, generation, serial, ak.name().as_bytes());
+        // After TPM2_Clear the old key is gone; the operator decides then.
+        let signature = self.chip().sign(&device.keys.signing, unsigned.digest()).await;
+        Ok(signature.ok().map(|signature| ReEnrolment {
+            device_id,
+            generation,
+            proof: unsigned.finish(&signature),
+        }))
+    }
+
+    /// M2 to M3: only the chip that was claimed opens the credential.
+    pub(super) async fn activate(
+        &self,
+        enrolment: &mut Enrolment,
+        m2: &[u8],
+    ) -> Result<u32, Failure> {
+        let challenge = accepted(enrolment)?;
+        let activation = Activation::verify(m2, &challenge.server_keys.signing, &enrolment.m1)?;
+        let Activation { enrol_id, credential_blob, encrypted_secret } = activation;
+        let credential =
+            self.chip().activate(&enrolment.keys, credential_blob, encrypted_secret).await?;
+        let m0_hash = challenge.m0_hash();
+        let proof = ActivationProof::new(enrol_id, &credential, &m0_hash, &enrolment.m1, m2);
+        (enrolment.m2, enrolment.m3) = (m2.to_vec(), proof.encode());
+        Ok(2)
+    }
+
+    /// M4 to M5: the serial key agrees on CK_0, the counter gets its base.
+    pub(super) async fn confirm(
+        &self,
+        enrolment: &mut Enrolment,
+        m4: &[u8],
+    ) -> Result<u32, Failure> {
+        let challenge = accepted(enrolment)?;
+        let offer = Offer::verify(m4, &challenge.server_keys.signing, &enrolment.m3)?;
+        enrolment.m4 = m4.to_vec();
+        let chain = self.first_chain_key(enrolment, &offer).await?;
+        enrolment.base = self.chip().define_counter(&enrolment.keys).await?;
+        let hash = |message: &Vec<u8>| Sha256::digest(message).into();
+        let Enrolment { m0, m1, m2, m3, m4, .. } = &*enrolment;
+        let confirmation = Confirmation {
+            enrol_id: offer.enrol_id,
+            epoch_base: enrolment.base,
+            mac: ConfirmationKey::new(&chain).confirm(&[m0, m1, m2, m3, m4].map(hash)),
+        };
+        let unsigned = confirmation.unsigned();
+        let signature = self.chip().sign(&enrolment.keys.signing, unsigned.digest()).await?;
+        enrolment.m5 = unsigned.finish(&signature);
+        Ok(3)
+    }
+
+    pub(super) async fn first_chain_key(
+        &self,
+        enrolment: &Enrolment,
+        offer: &Offer,
+    ) -> Result<ChainKey, Failure> {
+        let z = self.chip().agree_serial(&enrolment.keys, *offer.point.point()).await?;
+        let serial = serial_of(&enrolment.keys)?;
+        let server_id = &enrolment.link.server_id;
+        Ok(ChainKey::first(&z, server_id, &offer.device_id, &serial, offer.generation))
+    }
+}
+
+pub(super) fn accepted(enrolment: &Enrolment) -> Result<AcceptedChallenge, Reason> {
+    let request = Request { nonce_d: enrolment.nonce };
+    let Link { server_id, least_sequence, .. } = &enrolment.link;
+    Challenge::accept(&enrolment.m0, &request, server_id, *least_sequence)
+}
+
+pub(super) fn serial_of(keys: &DeviceKeys) -> Result<HardwareSerial, Reason> {
+    Ok(EndorsementKey::parse(&keys.ek_public)?.serial())
+}

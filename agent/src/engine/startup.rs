@@ -1,0 +1,166 @@
+//! Brings chip, state and epoch together: at the start, and whenever something was amiss.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::OsRng;
+use tokio::time::{Instant, sleep, timeout_at};
+use twinseal_scheme::epoch::judge::{self, CounterRecord, CounterState};
+use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
+
+use super::sealing::{Lane, OpenEpoch};
+use super::{Engine, lock};
+use crate::store::{Device, Epoch, Standing};
+use crate::{Error, Kind, State};
+
+/// How long to wait before the first try to settle things again, and at the most.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Epochs after which nothing of a trade can arrive any more.
+const EPOCHS_REMEMBERED: u64 = judge::EPOCHS_CLOSED_KEPT + 1;
+
+impl Engine {
+    /// Settles things whenever they are unsettled, until the task is aborted.
+    pub(crate) async fn keep_settled(self: Arc<Engine>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let unsettled = self.unsettled.notified();
+            match self.settle().await {
+                Ok(None) => {
+                    pause = PAUSE_MIN;
+                    unsettled.await;
+                }
+                Ok(Some(at)) => {
+                    let _ = timeout_at(at, unsettled).await;
+                }
+                Err(_) => {
+                    // What people can mend is looked at again, as is what mends itself.
+                    sleep(pause).await;
+                    pause = (2 * pause).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Does whatever is to be done so that trades can be made. What fails leaves the agent in a
+    /// state that says so. Gives the time to look again, where that is known.
+    pub(crate) async fn settle(&self) -> Result<Option<Instant>, Error> {
+        let mut lane = self.lane.lock().await;
+        let settled = self.settle_lane(&mut lane).await;
+        if let Err(error) = &settled {
+            tracing::warn!(kind = error.kind.name(), "not settled: {error}");
+            // Whatever else hinders the chip, nothing can be done without it.
+            let state = State::of_error(error.kind).unwrap_or(State::ChipAbsent);
+            self.set_state(state, error.to_string());
+        }
+        settled
+    }
+
+    async fn settle_lane(&self, lane: &mut Lane) -> Result<Option<Instant>, Error> {
+        let (device, enrolment, pending) =
+            self.store.run(|tx| Ok((tx.device()?, tx.enrolment()?, tx.pending()?))).await?;
+        self.set_pending(pending);
+        let Some(device) = device else {
+            *lock(&self.origin) = enrolment.as_ref().map(|enrolment| enrolment.link.url.clone());
+            self.chip().describe().await?;
+            self.show_enrolment(enrolment.as_ref());
+            return Ok(None);
+        };
+        self.show(&device);
+        match device.standing {
+            Standing::Active => {}
+            Standing::Suspended => return Err(Kind::Suspended.into()),
+            Standing::Revoked => return Err(Kind::Revoked.into()),
+        }
+        let mut note = "";
+        self.chip().recognise(&device.keys).await?;
+        if lock(&self.open_epoch).is_none() {
+            let reopen_at = lock(&self.contact).reopen_at(Instant::now());
+            if reopen_at.is_some() {
+                self.set_state(
+                    State::Active,
+                    "the server refused this start; another try follows".to_owned(),
+                );
+                return Ok(reopen_at);
+            }
+            let (epoch, counter) = self.make_epoch(device).await?;
+            self.begin_epoch(lane, epoch);
+            if counter == CounterState::DiskRolledBack {
+                note = "; the chip has counted further than the state folder knows: was it restored from a backup?";
+            }
+        }
+        self.seal_anew(lane).await?;
+        self.do_what_is_due(lane).await?;
+        self.set_state(State::Active, format!("ready for trades{note}"));
+        self.work.send_replace(());
+        Ok(None)
+    }
+
+    /// Shows people what is known of the enrolment.
+    fn show(&self, device: &Device) {
+        *lock(&self.origin) = Some(device.origin.clone());
+        let mut status = lock(&self.status);
+        status.assurance.clone_from(&device.assurance);
+        status.server_id = device.bond.server_id.to_string();
+        status.last_contact = device.last_contact;
+    }
+
+    /// Counts the chip's counter up and begins the epoch that it stands for.
+    async fn make_epoch(&self, device: Device) -> Result<(OpenEpoch, CounterState), Error> {
+        let chip = self.chip();
+        let counted = chip.counter(&device.keys).await?.ok_or(Kind::ChipCleared)?;
+        let state = judge::counter(device.counter, counted);
+        match state {
+            CounterState::Agrees => {}
+            CounterState::DiskRolledBack => {
+                tracing::warn!("the chip has counted further than the state folder knows");
+            }
+            CounterState::ChipRolledBack => return Err(Kind::ChipRolledBack.into()),
+        }
+        let intended = counted + 1;
+        let record = CounterRecord { intended, opened: false };
+        self.store.run(move |tx| tx.put_counter(record)).await?;
+        if chip.increment_counter(&device.keys).await? != intended {
+            return Err(Error::new(Kind::Internal, "somebody else counts the chip's counter")
+                .and("find out who uses this agent's keys"));
+        }
+        let number = intended.checked_sub(device.base).ok_or(Kind::ChipRolledBack)?;
+        let (envelope, keys) = self.epoch_open(&device, number).await?;
+        let epoch = Epoch {
+            generation: device.bond.generation,
+            epoch: number,
+            sequence: keys.sequence,
+            answer_key: keys.answer_key(),
+        };
+        let keep = self.store.run(move |tx| {
+            tx.begin_epoch(&epoch, &envelope)?;
+            tx.put_counter(CounterRecord { intended, opened: true })?;
+            tx.forget_trades(number.saturating_sub(EPOCHS_REMEMBERED))?;
+            tx.pending()
+        });
+        self.set_pending(keep.await?);
+        tracing::info!(epoch = number, "an epoch begins");
+        let Device { bond, keys: device_keys, server_keys, .. } = device;
+        Ok((OpenEpoch { bond, keys, device_keys, server_keys }, state))
+    }
+
+    /// The epoch-open, and the epoch's keys: what only the right chip can make.
+    async fn epoch_open(
+        &self,
+        device: &Device,
+        number: u64,
+    ) -> Result<(Vec<u8>, EpochKeys), Error> {
+        let chip = self.chip();
+        let z = chip.agree_serial(&device.keys, *device.point.point()).await?;
+        let chain = ChainKey::of_bond(&z, &device.bond).ratchet(number)?;
+        let opening = EpochOpening::draw(&device.server_keys, &mut OsRng)?;
+        let extra_data = opening.extra_data(&device.bond, number);
+        let signing = &device.keys.signing;
+        let word = chip.certify(&device.keys, signing, extra_data).await?;
+        let attest = Some((word.attest, word.signature));
+        let unsigned = opening.seal(&device.bond, &chain, attest, &mut OsRng)?;
+        let signature = chip.sign(signing, unsigned.digest()).await?;
+        Ok(unsigned.finish(&signature)?)
+    }
+}

@@ -1,7 +1,0 @@
-//! The `twinseal-server` program.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    twinseal_server::cli::run()
-}
