@@ -158,6 +158,18 @@ impl Bus {
         inside(self.folder.path(), user.uid(), program.as_ref())
     }
 
+    /// Whether somebody owns this well-known name.
+    pub fn has_owner(&self, name: &str) -> bool {
+        let output = self
+            .command(User::Root, "dbus-send")
+            .args(["--system", "--print-reply=literal", "--dest=org.freedesktop.DBus"])
+            .args(["/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner"])
+            .arg(format!("string:{name}"))
+            .output()
+            .expect("dbus-send");
+        output.stdout.ends_with(b"boolean true\n")
+    }
+
     /// Ends polkitd at once.
     pub fn stop_polkitd(&mut self) {
         self.polkitd = None;

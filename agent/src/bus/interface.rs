@@ -115,6 +115,32 @@ impl<T: Send + Sync + 'static> Interface<T> {
         self.signals.push((name, arguments::<A>(names)));
         self
     }
+
+    /// Appends the interface as an element of introspection data.
+    pub(super) fn write_xml(&self, xml: &mut String) {
+        let _ = writeln!(xml, "  <interface name=\"{}\">", self.name);
+        for method in &self.methods {
+            let _ = writeln!(xml, "    <method name=\"{}\">", method.name);
+            write_arguments(xml, &method.inputs, " direction=\"in\"");
+            write_arguments(xml, &method.outputs, " direction=\"out\"");
+            xml.push_str("    </method>\n");
+        }
+        for (name, arguments) in &self.signals {
+            let _ = writeln!(xml, "    <signal name=\"{name}\">");
+            write_arguments(xml, arguments, "");
+            xml.push_str("    </signal>\n");
+        }
+        for Property { name, signature, .. } in &self.properties {
+            let _ = writeln!(
+                xml,
+                "    <property name=\"{name}\" type=\"{signature}\" access=\"read\"/>"
+            );
+        }
+        if !self.properties.is_empty() {
+            xml.push_str(NOT_ANNOUNCED);
+        }
+        xml.push_str("  </interface>\n");
+    }
 }
 
 /// An interface of one object for one caller.
@@ -159,30 +185,13 @@ impl<T: Send + Sync + 'static> Member for (&'static Interface<T>, Arc<T>) {
     }
 
     fn write_xml(&self, xml: &mut String) {
-        let interface = self.0;
-        let _ = writeln!(xml, "  <interface name=\"{}\">", interface.name);
-        for method in &interface.methods {
-            let _ = writeln!(xml, "    <method name=\"{}\">", method.name);
-            write_arguments(xml, &method.inputs, " direction=\"in\"");
-            write_arguments(xml, &method.outputs, " direction=\"out\"");
-            xml.push_str("    </method>\n");
-        }
-        for (name, arguments) in &interface.signals {
-            let _ = writeln!(xml, "    <signal name=\"{name}\">");
-            write_arguments(xml, arguments, "");
-            xml.push_str("    </signal>\n");
-        }
-        for Property { name, signature, .. } in &interface.properties {
-            let _ = writeln!(
-                xml,
-                "    <property name=\"{name}\" type=\"{signature}\" access=\"read\">\n      \
-                 <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" \
-                 value=\"false\"/>\n    </property>"
-            );
-        }
-        xml.push_str("  </interface>\n");
+        self.0.write_xml(xml);
     }
 }
+
+/// Of all properties of the interface.
+const NOT_ANNOUNCED: &str = r#"    <annotation name="org.freedesktop.DBus.Property.EmitsChangedSignal" value="false"/>
+"#;
 
 fn write_arguments(xml: &mut String, arguments: &[Argument], direction: &str) {
     for Argument { name, signature } in arguments {

@@ -5,6 +5,8 @@
 //! (`docs/decisions/0020-per-caller-objects.md`).
 
 mod announce;
+#[cfg(test)]
+mod contract_test;
 mod courier;
 mod interface;
 mod job;

@@ -132,8 +132,8 @@ pub struct Ack {
     pub trade_id: [u8; 16],
     /// The message's index in it, from 1.
     pub index: u32,
-    /// SHA-256 of the envelope that brought it.
-    pub envelope_hash: [u8; 32],
+    /// Its inner hash ([`crate::trade::Content::inner_hash`]), which is the same in every sealing.
+    pub inner_hash: [u8; 32],
 }
 
 /// A device asks for the next message down, and acknowledges what it has.
@@ -179,7 +179,7 @@ impl Fetch {
         let acks: Vec<_> = self
             .acks
             .iter()
-            .map(|ack| cbor::value!(ack.trade_id, ack.index, ack.envelope_hash))
+            .map(|ack| cbor::value!(ack.trade_id, ack.index, ack.inner_hash))
             .collect();
         let plaintext = cbor::array!(self.wait_ms, ciborium::value::Value::Array(acks));
         let sealed = encrypt0::seal(&keys.fetch_key(), &plaintext, &route.aad(), rng)?;
@@ -215,7 +215,7 @@ impl Fetch {
             let mut ack = Items::of(ack, 3)?;
             let trade_id = ack.fixed()?;
             let index = Index::new(ack.uint()?)?.number();
-            Ok(Ack { trade_id, index, envelope_hash: ack.fixed()? })
+            Ok(Ack { trade_id, index, inner_hash: ack.fixed()? })
         });
         Ok(Fetch { wait_ms, acks: acks.collect::<Result<_, Reason>>()? })
     }

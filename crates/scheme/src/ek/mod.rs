@@ -69,22 +69,23 @@ pub struct DeniedChip {
 /// None: a refusal is [`Verdict::outcome`].
 pub fn judge(ek: &EndorsementKey, certificates: &[&[u8]], policy: &EkPolicy<'_>) -> Verdict {
     let mut findings = Findings::default();
-    if let Some((first, others)) = certificates.split_first() {
-        match certificate::trim(first).and_then(|trimmed| {
-            let certificate = Certificate::parse(trimmed.der)?;
-            Ok((trimmed, certificate))
-        }) {
-            Ok((trimmed, certificate)) => {
-                findings.note(trimmed.describe());
+    match certificates.split_first() {
+        None => findings.fail(Reason::EkCertMissing),
+        Some((first, others)) => match read(first, &mut findings) {
+            Err(reason) => findings.fail(reason),
+            Ok(certificate) => {
                 examine(&certificate, ek, policy, &mut findings);
                 follow(&certificate, others, policy, &mut findings);
             }
-            Err(reason) => findings.fail(reason),
-        }
-    } else {
-        findings.fail(Reason::EkCertMissing);
+        },
     }
     findings.conclude(policy)
+}
+
+fn read<'a>(stored: &'a [u8], findings: &mut Findings) -> Result<Certificate<'a>, Reason> {
+    let trimmed = certificate::trim(stored)?;
+    findings.note(trimmed.describe());
+    Certificate::parse(trimmed.der)
 }
 
 /// Everything about the certificate but who signed it.
@@ -106,17 +107,14 @@ fn examine(
     findings.check("asks for nothing that is not understood", certificate.critical_extensions());
     findings.check("is valid at this time", certificate.validity(policy));
     findings.identify(certificate.identity());
-    let identity = findings.identity();
-    let denied = identity.is_some_and(|chip| policy.denied.iter().any(|rule| rule.fits(chip)));
+    let Some(chip) = findings.identity().cloned() else {
+        return;
+    };
+    let denied = policy.denied.iter().any(|rule| rule.fits(&chip));
     findings.check("is not on the deny list", if denied { Err(Reason::EkDenied) } else { Ok(()) });
-    let simulator = identity_is_simulator(findings);
-    if simulator && !policy.accept_simulator {
+    if chip.is_simulator() && !policy.accept_simulator {
         findings.fail(Reason::EkSimulator);
     }
-}
-
-fn identity_is_simulator(findings: &Findings) -> bool {
-    findings.identity().is_some_and(ChipIdentity::is_simulator)
 }
 
 /// The path to one of the operator's roots.

@@ -88,3 +88,82 @@ const ECDSA: [(Oid<'static>, Oid<'static>, &EcdsaVerificationAlgorithm); 9] = [
     (OID_NIST_EC_P521, OID_SIG_ECDSA_WITH_SHA384, &ecdsa::ECDSA_P521_SHA384_ASN1),
     (OID_NIST_EC_P521, OID_SIG_ECDSA_WITH_SHA512, &ecdsa::ECDSA_P521_SHA512_ASN1),
 ];
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair};
+    use rsa::RsaPrivateKey;
+    use rsa::pkcs8::EncodePublicKey;
+    use rsa::signature::{SignatureEncoding, Signer};
+
+    use super::*;
+    use crate::ek::testing::{Draft, ec_spki, oid};
+    use crate::tpm::testing::p256_key;
+
+    /// What is said of a certificate that an authority with this key signed.
+    fn outcome(
+        issuer_spki: Vec<u8>,
+        algorithm: &[u8],
+        sign: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Result<(), Reason> {
+        let mut issuer = Draft::authority("root", "root", 1);
+        issuer.spki = issuer_spki;
+        let issuer = issuer.signed_by(1);
+        let issuer = Certificate::parse(&issuer).unwrap();
+        let mut draft = Draft::endorsement(&p256_key(1), "root");
+        draft.signature_algorithm = oid(algorithm);
+        let certificate = draft.signed_with(sign);
+        verify(&Certificate::parse(&certificate).unwrap(), issuer.subject_key())
+    }
+
+    /// sha256, sha384 and sha512WithRSAEncryption, without their last byte.
+    const WITH_RSA: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
+
+    #[test]
+    fn rsa_signs_with_each_hash_and_with_2048_bits_or_more() {
+        let key = RsaPrivateKey::new(&mut rand_core::OsRng, 2048).unwrap();
+        let spki = key.to_public_key().to_public_key_der().unwrap().into_vec();
+        let sign = |hash: u8, message: &[u8]| match hash {
+            11 => pkcs1v15::SigningKey::<Sha256>::new(key.clone()).sign(message).to_vec(),
+            12 => pkcs1v15::SigningKey::<Sha384>::new(key.clone()).sign(message).to_vec(),
+            _ => pkcs1v15::SigningKey::<Sha512>::new(key.clone()).sign(message).to_vec(),
+        };
+        for hash in [11, 12, 13] {
+            let algorithm = [&WITH_RSA[..], &[hash]].concat();
+            assert_eq!(outcome(spki.clone(), &algorithm, |tbs| sign(hash, tbs)), Ok(()));
+            let other = outcome(spki.clone(), &algorithm, |_| sign(hash, b"another certificate"));
+            assert_eq!(other, Err(Reason::EkChainSignature));
+            let empty = outcome(spki.clone(), &algorithm, |_| Vec::new());
+            assert_eq!(empty, Err(Reason::EkChainSignature));
+        }
+        let short = RsaPrivateKey::new(&mut rand_core::OsRng, 1024).unwrap();
+        let spki = short.to_public_key().to_public_key_der().unwrap().into_vec();
+        let algorithm = [&WITH_RSA[..], &[11]].concat();
+        let refused = outcome(spki, &algorithm, |tbs| {
+            pkcs1v15::SigningKey::<Sha256>::new(short.clone()).sign(tbs).to_vec()
+        });
+        assert_eq!(refused, Err(Reason::EkChainAlgorithm));
+    }
+
+    #[test]
+    fn every_curve_signs() {
+        let curves: [(&EcdsaSigningAlgorithm, &[u8], u8); 3] = [
+            (&ecdsa::ECDSA_P256_SHA256_ASN1_SIGNING, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], 2),
+            (&ecdsa::ECDSA_P384_SHA384_ASN1_SIGNING, &[0x2b, 0x81, 0x04, 0x00, 0x22], 3),
+            (&ecdsa::ECDSA_P521_SHA512_ASN1_SIGNING, &[0x2b, 0x81, 0x04, 0x00, 0x23], 4),
+        ];
+        for (signing, curve, hash) in curves {
+            let key = EcdsaKeyPair::generate(signing).unwrap();
+            let spki = ec_spki(curve, key.public_key().as_ref());
+            let sign = |tbs: &[u8]| key.sign(&SystemRandom::new(), tbs).unwrap().as_ref().to_vec();
+            let algorithm = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, hash];
+            assert_eq!(outcome(spki.clone(), &algorithm, sign), Ok(()));
+            let other = outcome(spki.clone(), &algorithm, |_| sign(b"another certificate"));
+            assert_eq!(other, Err(Reason::EkChainSignature));
+            // ecdsa-with-SHA1
+            let sha1 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
+            assert_eq!(outcome(spki, &sha1, sign), Err(Reason::EkChainAlgorithm));
+        }
+    }
+}

@@ -50,7 +50,20 @@ impl Draft {
 
     /// The certificate, signed by [`p256_key`] of `signer` with ECDSA and SHA-256.
     pub(super) fn signed_by(&self, signer: u8) -> Vec<u8> {
+        let point = p256_key(signer).point().unwrap().1.to_vec();
+        let key = EcdsaKeyPair::from_private_key_and_public_key(
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            &[signer; 32],
+            &point,
+        );
+        let key = key.unwrap();
+        self.signed_with(|tbs| key.sign(&SystemRandom::new(), tbs).unwrap().as_ref().to_vec())
+    }
+
+    /// The certificate, with the signature that `sign` makes over the signed part.
+    pub(super) fn signed_with(&self, sign: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
         let algorithm = sequence(&[&self.signature_algorithm]);
+        let extensions: Vec<_> = self.extensions.iter().map(Vec::as_slice).collect();
         let tbs = sequence(&[
             &tlv(0xa0, &[&integer(&[2])]),
             &integer(&[1]),
@@ -59,19 +72,9 @@ impl Draft {
             &sequence(&[&time(self.not_before), &time(self.not_after)]),
             &self.subject,
             &self.spki,
-            &tlv(
-                0xa3,
-                &[&sequence(&self.extensions.iter().map(Vec::as_slice).collect::<Vec<_>>())],
-            ),
+            &tlv(0xa3, &[&sequence(&extensions)]),
         ]);
-        let point = p256_key(signer).point().unwrap().1.to_vec();
-        let key = EcdsaKeyPair::from_private_key_and_public_key(
-            &ECDSA_P256_SHA256_ASN1_SIGNING,
-            &[signer; 32],
-            &point,
-        );
-        let signature = key.unwrap().sign(&SystemRandom::new(), &tbs).unwrap();
-        sequence(&[&tbs, &algorithm, &tlv(0x03, &[&[0], signature.as_ref()])])
+        sequence(&[&tbs, &algorithm, &tlv(0x03, &[&[0], &sign(&tbs)])])
     }
 }
 
@@ -123,6 +126,12 @@ pub(super) fn oaep_spki(modulus: &[u8]) -> Vec<u8> {
     let algorithm = oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x07]);
     let key = sequence(&[&integer(&[&[0], modulus].concat()), &integer(&[1, 0, 1])]);
     sequence(&[&sequence(&[&algorithm, &sequence(&[])]), &tlv(0x03, &[&[0], &key])])
+}
+
+/// A SubjectPublicKeyInfo of an elliptic curve.
+pub(super) fn ec_spki(curve: &[u8], point: &[u8]) -> Vec<u8> {
+    let ec_public_key = oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01]);
+    sequence(&[&sequence(&[&ec_public_key, &oid(curve)]), &tlv(0x03, &[&[0], point])])
 }
 
 pub(super) fn oid(value: &[u8]) -> Vec<u8> {

@@ -360,6 +360,25 @@ fn what_a_certificate_says_cannot_forge_a_line() {
     assert_eq!(verdict.lines.iter().filter(|line| line.starts_with("outcome")).count(), 1);
 }
 
+#[test]
+fn a_verdict_is_never_longer_than_a_statement_of_the_device_may_hold() {
+    let long = "\u{e9}".repeat(300);
+    let name = |level: u8| if level == 4 { "root".to_owned() } else { format!("{long}{level}") };
+    let key = |level: u8| if level == 4 { ROOT } else { INTERMEDIATE + level };
+    let mut draft = Draft::endorsement(&p256_key(1), &name(0));
+    draft.subject = common_name(&long);
+    draft.extensions[3] = chip_name(&long, &long, &long);
+    let mut certificates = vec![draft.signed_by(key(0))];
+    for level in 0..4 {
+        let draft = Draft::authority(&name(level + 1), &name(level), key(level));
+        certificates.push(draft.signed_by(key(level + 1)));
+    }
+    let certificates: Vec<_> = certificates.iter().map(Vec::as_slice).collect();
+    let verdict = verdict(&certificates, |_| ());
+    assert_eq!(verdict.outcome, Ok(Assurance::TpmEk), "{verdict}");
+    assert!(verdict.to_string().len() <= 4096, "{}", verdict.to_string().len());
+}
+
 /// For ordinary chains an independent verifier says the same. (It does not look at the key
 /// usage of authorities.)
 #[test]

@@ -79,7 +79,8 @@ pub struct Verdict {
     /// The chip, where the certificate says what it is.
     pub identity: Option<ChipIdentity>,
     /// Every finding in a line of its own, beginning with `pass`, `fail` or `note`; the
-    /// last line is the outcome. They contain no serial and no control characters.
+    /// last line is the outcome. They contain no serial and no control characters, and are
+    /// less than 4 KiB in all.
     pub lines: Vec<String>,
 }
 

@@ -18,9 +18,9 @@ impl Trade {
         let is_mine = self.me == self.opener;
         match (kind, message_type) {
             (Kind::Trade, Open) | (Kind::Exchange, Request) if is_first && is_mine => Ok(()),
-            (Kind::Exchange, Reply) if !is_mine => Ok(()),
+            (Kind::Exchange, Reply) if !is_mine && self.close_sent.is_none() => Ok(()),
             (Kind::Exchange, Reply) => Err(Reason::ReplyNotDue),
-            (Kind::Trade, Receipt) => self.receipt_due(self.me),
+            (_, Receipt) => self.receipt_due(self.me),
             (Kind::Trade, Data | Withdraw | Close) if self.close_sent.is_some() => {
                 Err(Reason::AfterClose)
             }
@@ -33,9 +33,7 @@ impl Trade {
     /// Whether a new message of this type may still arrive, in its turn or before it.
     pub(super) fn may_arrive(&self, message_type: MessageType) -> Result<(), Reason> {
         // The server may have issued the receipt again before it had the device's.
-        let is_late_receipt = self.kind == Some(Kind::Trade)
-            && self.me == Direction::Up
-            && message_type == MessageType::Receipt;
+        let is_late_receipt = self.me == Direction::Up && message_type == MessageType::Receipt;
         match self.stage() {
             Stage::Refused => Err(Reason::TradeEnded),
             Stage::Ended if !is_late_receipt => Err(Reason::TradeEnded),
@@ -57,9 +55,11 @@ impl Trade {
         };
         match (kind, message_type) {
             (_, Open | Request) => Err(Reason::OpenedTwice),
-            (Kind::Exchange, Reply) if self.me == self.opener => Ok(kind),
+            (Kind::Exchange, Reply) if self.me == self.opener && self.close_received.is_none() => {
+                Ok(kind)
+            }
             (Kind::Exchange, Reply) => Err(Reason::ReplyNotDue),
-            (Kind::Trade, Receipt) => self.receipt_due(self.me.back()).map(|()| kind),
+            (_, Receipt) => self.receipt_due(self.me.back()).map(|()| kind),
             (Kind::Trade, Data | Withdraw | Close) if self.close_received.is_some() => {
                 Err(Reason::AfterClose)
             }

@@ -18,7 +18,8 @@ choice! {
     Kind {
         /// Opened, any number of messages both ways, closed, and a receipt.
         Trade = 0,
-        /// A request and its reply, after which it has ended by itself (claims 12, 13).
+        /// A request and its reply (claims 12, 13). Each is its side's close, so that it ends
+        /// by itself.
         Exchange = 1,
     }
 }
@@ -28,7 +29,7 @@ choice! {
 pub enum Stage {
     /// Something of it has arrived, its opening message has not.
     Offered,
-    /// Both sides may send.
+    /// Both sides may send; or the reply of an exchange is awaited.
     Open,
     /// One close has been sent or received, the other has not.
     Closing,
@@ -84,7 +85,7 @@ pub struct Trade {
     pub(super) kind: Option<Kind>,
     pub(super) sent: Chain,
     pub(super) received: Chain,
-    /// Up to and including the close of each side.
+    /// Up to and including the close of each side; of an exchange, its one message.
     pub(super) close_sent: Option<Chain>,
     pub(super) close_received: Option<Chain>,
     /// How much of what this side sent the other side's close says that it has.
@@ -204,16 +205,12 @@ impl Trade {
         if self.is_refused {
             return Stage::Refused;
         }
-        match self.kind {
-            None => Stage::Offered,
-            Some(Kind::Exchange) if self.sent.count > 0 && self.received.count > 0 => Stage::Ended,
-            Some(Kind::Exchange) => Stage::Open,
-            Some(Kind::Trade) => match (self.close_sent, self.close_received) {
-                (None, None) => Stage::Open,
-                (Some(_), Some(_)) if self.receipts == 2 => Stage::Ended,
-                (Some(_), Some(_)) => Stage::Closed,
-                _ => Stage::Closing,
-            },
+        match (self.kind, self.close_sent, self.close_received) {
+            (None, _, _) => Stage::Offered,
+            (_, Some(_), Some(_)) if self.receipts == 2 => Stage::Ended,
+            (_, Some(_), Some(_)) => Stage::Closed,
+            (_, None, None) | (Some(Kind::Exchange), _, _) => Stage::Open,
+            _ => Stage::Closing,
         }
     }
 
@@ -383,6 +380,7 @@ impl Trade {
                 self.peer_has = close.received.count;
                 self.close_received = Some(received);
             }
+            MessageType::Request | MessageType::Reply => self.close_received = Some(received),
             MessageType::Receipt => self.receipts = self.receipts_after(self.me.back()),
             _ => (),
         }
@@ -421,7 +419,9 @@ impl Trade {
         content.check()?;
         self.sent = self.sent.then(content.inner_hash(self.me))?;
         match message_type {
-            MessageType::Close => self.close_sent = Some(self.sent),
+            MessageType::Close | MessageType::Request | MessageType::Reply => {
+                self.close_sent = Some(self.sent);
+            }
             MessageType::Receipt => self.receipts = self.receipts_after(self.me),
             _ => (),
         }

@@ -6,3 +6,4 @@ mod explained;
 mod messages;
 mod parties;
 mod receipts;
+mod trades;

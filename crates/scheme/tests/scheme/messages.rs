@@ -86,7 +86,7 @@ fn a_fetch_is_read_by_its_epoch_only() {
     let parties = Parties::new([1; 32]);
     let (keys, _) = parties.epoch(1);
     let (later, _) = parties.epoch(2);
-    let ack = Ack { trade_id: [1; 16], index: 4, envelope_hash: [2; 32] };
+    let ack = Ack { trade_id: [1; 16], index: 4, inner_hash: [2; 32] };
     let fetch = Fetch { wait_ms: 500, acks: vec![ack.clone(), ack] };
     let route = FetchRoute { device_id: parties.bond.device_id, generation: 1, epoch: 1 };
     let bytes = fetch.seal(&route, &keys, &mut OsRng).unwrap();

@@ -1,0 +1,93 @@
+//! The command line of `twinseal-server`.
+
+mod api_key;
+mod code;
+mod init;
+mod output;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{App, Folders};
+use crate::http::Limits;
+use crate::store::Caller;
+use output::{Failure, Output};
+
+/// Enrols devices and trades with them, every message sealed twice.
+#[derive(Parser)]
+#[command(name = "twinseal-server", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Folder of the database
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/twinseal-server")]
+    data: PathBuf,
+    /// Folder of the private keys, outside the data folder [default: DATA-secrets]
+    #[arg(long, global = true, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new server: its keys and its database
+    Init(init::Init),
+    /// Serve devices and back ends until SIGTERM or Ctrl-C
+    Serve(serve::Serve),
+    /// Enrolment codes and links
+    #[command(subcommand)]
+    Code(code::Code),
+    /// Keys with which back ends call the API
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
+}
+
+/// Parses the command line, does what it says, and prints the result.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.common.json;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Err(error) => Err(Failure::new("runtime", error.to_string(), "Try again.")),
+    };
+    output::print(result, json)
+}
+
+async fn dispatch(cli: Cli) -> Result<Output, Failure> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Init(init) => init.run(common).await,
+        Command::Serve(serve) => serve.run(common).await,
+        Command::Code(code) => code.run(common).await,
+        Command::ApiKey(key) => key.run(common).await,
+    }
+}
+
+impl Common {
+    fn folders(&self) -> Folders {
+        Folders::new(self.data.clone(), self.secrets.clone())
+    }
+
+    async fn app(&self) -> Result<App, Failure> {
+        Ok(App::open(&self.folders(), Limits::default()).await?)
+    }
+
+    /// Who sits at the terminal, for the audit record: the user that owns this process.
+    fn caller(&self) -> Caller {
+        use std::os::unix::fs::MetadataExt;
+        let uid = std::fs::metadata("/proc/self").map(|metadata| metadata.uid());
+        Caller::Cli(uid.map_or_else(|_| "unknown".into(), |uid| format!("uid {uid}")))
+    }
+}

@@ -1,0 +1,7 @@
+//! The `twinseal-server` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    twinseal_server::cli::run()
+}

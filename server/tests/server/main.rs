@@ -1,0 +1,6 @@
+//! The server as its users meet it: the real program, real files, real HTTP on loopback ports.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod command_line;
+mod rig;
+mod routes;

@@ -1,0 +1,216 @@
+//! A device: a chip, a system bus and an agent, each of its own.
+
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::bus::{Bus, User};
+use crate::daemon::Daemon;
+use crate::programs::program;
+use crate::swtpm::Swtpm;
+
+/// What polkit calls enrolment.
+pub const ENROL: &str = "org.twinseal.enrol";
+
+const NAME: &str = "org.twinseal.Agent1";
+
+/// A device of one test: its chip, its system bus with polkit, and an agent that runs there as
+/// its own user, with the files that the product installs.
+#[derive(Debug)]
+pub struct Device {
+    // Dropped in this order: the agent before its bus and its chip.
+    agent: Daemon,
+    bus: Bus,
+    chip: Swtpm,
+}
+
+/// What device to make.
+#[derive(Debug)]
+pub struct DeviceBuilder {
+    chip: Option<Swtpm>,
+    tcti: Option<String>,
+    enrollers: Vec<User>,
+    services: Vec<(String, Vec<User>)>,
+    hardware: String,
+}
+
+impl Default for DeviceBuilder {
+    fn default() -> Self {
+        Self {
+            chip: None,
+            tcti: None,
+            enrollers: vec![User::Operator],
+            services: Vec::new(),
+            hardware: String::new(),
+        }
+    }
+}
+
+impl DeviceBuilder {
+    /// With this chip; a new [`Swtpm::start`] unless said otherwise.
+    #[must_use]
+    pub fn chip(mut self, chip: Swtpm) -> Self {
+        self.chip = Some(chip);
+        self
+    }
+
+    /// The agent reaches its chip there, for example through a [`Tap`](crate::Tap) on it.
+    #[must_use]
+    pub fn tcti(mut self, tcti: String) -> Self {
+        self.tcti = Some(tcti);
+        self
+    }
+
+    /// Who may enrol the device; [`User::Operator`] alone unless said otherwise.
+    #[must_use]
+    pub fn may_enrol(mut self, users: &[User]) -> Self {
+        self.enrollers = users.to_vec();
+        self
+    }
+
+    /// These users may trade for this service.
+    #[must_use]
+    pub fn service(mut self, name: &str, users: &[User]) -> Self {
+        self.services.push((name.to_owned(), users.to_vec()));
+        self
+    }
+
+    /// Another line in the section `[hardware]` of the agent's configuration.
+    #[must_use]
+    pub fn hardware(mut self, line: &str) -> Self {
+        let _ = writeln!(self.hardware, "{line}");
+        self
+    }
+
+    /// Starts everything; the agent is on the bus when this returns.
+    ///
+    /// # Panics
+    /// When something does not start; the message holds what it said.
+    pub fn start(self) -> Device {
+        let chip = self.chip.unwrap_or_else(Swtpm::start);
+        let product = |file: &str| PathBuf::from(product_file(file));
+        let bus = self.enrollers.iter().fold(Bus::builder(), |bus, user| bus.allow(*user, ENROL));
+        let bus = bus
+            .bus_policy(product("agent/dist/org.twinseal.Agent1.conf"))
+            .actions(product("agent/dist/org.twinseal.policy"))
+            .start();
+        let tcti = self.tcti.unwrap_or_else(|| chip.tcti());
+        install(bus.folder(), &self.services, &tcti, &self.hardware);
+        let agent = start_agent(&bus);
+        Device { agent, bus, chip }
+    }
+}
+
+impl Device {
+    /// A device on which the operator may enrol and nobody may trade.
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// Another sort of device.
+    pub fn builder() -> DeviceBuilder {
+        DeviceBuilder::default()
+    }
+
+    /// Its chip. The agent is connected to it, so tools wait until the agent is stopped.
+    pub fn chip(&self) -> &Swtpm {
+        &self.chip
+    }
+
+    /// Its chip, to switch it off and on.
+    pub fn chip_mut(&mut self) -> &mut Swtpm {
+        &mut self.chip
+    }
+
+    /// Its bus.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Its bus, to stop and start polkit.
+    pub fn bus_mut(&mut self) -> &mut Bus {
+        &mut self.bus
+    }
+
+    /// The agent's state folder: with the chip, all that the device is.
+    pub fn state_dir(&self) -> PathBuf {
+        state_dir(self.bus.folder())
+    }
+
+    /// What the agent has logged so far.
+    pub fn agent_log(&self) -> String {
+        self.agent.log()
+    }
+
+    /// The agent's process id.
+    pub fn agent_pid(&self) -> u32 {
+        self.agent.pid()
+    }
+
+    /// Ends the agent as a crash would. Its state is what was on the disk.
+    pub fn kill_agent(&mut self) {
+        self.agent.kill();
+    }
+
+    /// Starts the agent, after ending it if it runs, and waits until it is on the bus.
+    pub fn restart_agent(&mut self) {
+        self.kill_agent();
+        self.agent = start_agent(&self.bus);
+    }
+
+    /// Runs a program of ours, such as `twinseal`, on this device as `user`.
+    pub fn run(&self, user: User, name: &str, arguments: &[&str]) -> Output {
+        self.command(user, name).args(arguments).output().expect("a program that starts")
+    }
+
+    /// As [`Device::run`], but left to the caller to start.
+    pub fn command(&self, user: User, name: &str) -> Command {
+        self.bus.command(user, program(name))
+    }
+}
+
+/// The path of a file in the tree.
+fn product_file(path: &str) -> String {
+    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn state_dir(folder: &Path) -> PathBuf {
+    folder.join("agent/state")
+}
+
+fn config_file(folder: &Path) -> PathBuf {
+    folder.join("agent/agent.toml")
+}
+
+/// The agent's folder, which belongs to the agent's user, and what the operator puts into it.
+fn install(folder: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware: &str) {
+    let own = folder.join("agent");
+    let services_dir = own.join("services.d");
+    fs::create_dir_all(&services_dir).expect("a new folder");
+    for (name, users) in services {
+        let users: Vec<u32> = users.iter().map(|user| user.uid()).collect();
+        let file = format!("service = {name:?}\nusers = {users:?}\n");
+        fs::write(services_dir.join(format!("{name}.toml")), file).expect("a new file");
+    }
+    let config = format!(
+        "state_dir = {:?}\nstate_key_file = {:?}\nservices_dir = {services_dir:?}\n\n\
+         [hardware]\ntcti = {tcti:?}\n{hardware}",
+        state_dir(folder),
+        own.join("state.key"),
+    );
+    fs::write(config_file(folder), config).expect("a new file");
+    let uid = User::Agent.uid();
+    chown(&own, Some(uid), Some(uid)).expect("root gives a folder away");
+    fs::set_permissions(&own, Permissions::from_mode(0o750)).expect("root changes a mode");
+}
+
+fn start_agent(bus: &Bus) -> Daemon {
+    let mut command = bus.command(User::Agent, program("twinseal-agent"));
+    command.arg("--config").arg(config_file(bus.folder()));
+    let log = bus.folder().join("agent.log");
+    let mut agent = Daemon::spawn("twinseal-agent", &command, log);
+    agent.wait_until("on the bus", || bus.has_owner(NAME).then_some(()));
+    agent
+}
