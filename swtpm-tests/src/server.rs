@@ -1,0 +1,149 @@
+//! A server of its own, with an empty database.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::daemon::Daemon;
+use crate::http::Api;
+use crate::programs::program;
+
+/// A `twinseal-server` of one test: it has a data folder, a secrets folder and free ports of its
+/// own, which are others after each start.
+#[derive(Debug)]
+pub struct Server {
+    daemon: Daemon,
+    device_side: SocketAddr,
+    backend_side: SocketAddr,
+    options: Vec<String>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Makes a server and serves with it.
+    pub fn start() -> Self {
+        Self::with_options(&[])
+    }
+
+    /// As [`Server::start`], with more options for `serve`, such as those for TLS.
+    ///
+    /// # Panics
+    /// When it does not come to listen; the message holds its log.
+    pub fn with_options(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        run(folder.path(), &["init"]);
+        let (daemon, [device_side, backend_side]) = serve(folder.path(), &options);
+        Self { daemon, device_side, backend_side, options, folder }
+    }
+
+    /// Where couriers connect to.
+    pub fn device_address(&self) -> SocketAddr {
+        self.device_side
+    }
+
+    /// Where back ends connect to.
+    pub fn backend_address(&self) -> SocketAddr {
+        self.backend_side
+    }
+
+    /// Runs `twinseal-server` on this server's folders and returns the JSON that it prints. It
+    /// works whether or not the server is up.
+    ///
+    /// # Panics
+    /// When it fails; the message holds what it said.
+    pub fn run(&self, arguments: &[&str]) -> Value {
+        run(self.folder.path(), arguments)
+    }
+
+    /// As [`Server::run`], for when it is expected to fail.
+    pub fn try_run(&self, arguments: &[&str]) -> Output {
+        command(self.folder.path(), arguments).output().expect("a program that starts")
+    }
+
+    /// An enrolment link for one device that reaches the server at `origin`, for example by way
+    /// of a [`Recorder`](crate::Recorder).
+    pub fn link(&self, origin: &str) -> String {
+        let code = self.run(&["code", "create", "--url", origin]);
+        code["link"].as_str().expect("a link").to_owned()
+    }
+
+    /// A back end with a new API key that has these scopes, for all services.
+    pub fn api(&self, scopes: &[&str]) -> Api {
+        let mut arguments = vec!["api-key", "create", "--name", "test", "--service", "*"];
+        arguments.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
+        let made = self.run(&arguments);
+        Api::new(self.backend_side, made["key"].as_str().expect("a key"))
+    }
+
+    /// The folder of its database.
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir(self.folder.path())
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
+    /// Starts it, after ending it if it runs. Its addresses are new.
+    pub fn restart(&mut self) {
+        self.kill();
+        let (daemon, sides) = serve(self.folder.path(), &self.options);
+        self.daemon = daemon;
+        [self.device_side, self.backend_side] = sides;
+    }
+}
+
+fn data_dir(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("twinseal-server"));
+    command.args(arguments).arg("--json").arg("--data").arg(data_dir(folder));
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Value {
+    let output = command(folder, arguments).output().expect("a program that starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "twinseal-server {arguments:?}: {}\n{said}", output.status);
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+fn serve(folder: &Path, options: &[String]) -> (Daemon, [SocketAddr; 2]) {
+    let free = "127.0.0.1:0";
+    let mut command = command(folder, &["serve", "--listen", free, "--backend-listen", free]);
+    command.args(options);
+    let log = folder.join("server.log");
+    // Addresses of an earlier start must not be taken for those of this one.
+    let _ = std::fs::remove_file(&log);
+    let mut daemon = Daemon::spawn("twinseal-server", &command, log.clone());
+    let sides = daemon.wait_until("listening", || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.lines().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some([address(&line["listening"]["device"])?, address(&line["listening"]["backend"])?])
+        })
+    });
+    (daemon, sides)
+}
+
+/// The address in an origin such as `http://127.0.0.1:7480`.
+fn address(origin: &Value) -> Option<SocketAddr> {
+    origin.as_str()?.split_once("://")?.1.parse().ok()
+}
