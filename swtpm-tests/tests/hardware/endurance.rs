@@ -1,6 +1,8 @@
 //! What the chip holds after much work, after faults, and when it goes away and comes back.
 
-use twinseal_hardware::{Config, DeviceKeys, Error, Hardware, Lane};
+use rand_core::OsRng;
+use twinseal_hardware::{Config, Description, DeviceKeys, EkKind, Error, Hardware, Kind, Lane};
+use twinseal_scheme::tpm::{EndorsementKey, Public, make_credential};
 use twinseal_swtpm_tests::{Swtpm, Tap};
 
 use crate::eyes::{open, peer, sign_and_verify};
@@ -75,51 +77,93 @@ async fn a_chip_that_was_never_there_is_absent() {
     assert!(error.to_string().contains("tcti"), "{error}");
 }
 
-/// Fails the first command, then the second, and so on, until a whole run meets no fault.
+/// Fails the first command of a start and of messages, then the second, and so on.
 #[tokio::test]
-async fn any_one_command_may_fail() {
-    const TPM_RC_FAILURE: u32 = 0x101;
+async fn any_one_command_of_a_start_may_fail() {
     let chip = Swtpm::start();
-    let keys = {
-        let hardware = open(&chip.tcti());
-        let keys = enrolled(&hardware.lane(0)).await;
-        hardware.close().await;
-        keys
-    };
-    let mut commands = 0;
-    loop {
-        let tap = Tap::on(&chip);
+    let keys = stored_keys(&chip).await;
+    let swept = sweep(&chip, async |lane: &Lane| {
+        let (_, point) = peer();
+        lane.recognise(&keys).await?;
+        lane.agree_serial(&keys, point).await?;
+        lane.increment_counter(&keys).await?;
+        lane.certify(&keys, &keys.signing, [6; 32]).await?;
+        lane.sign(&keys.signing, [7; 32]).await?;
+        lane.agree(&keys.decryption, point).await.map(drop)
+    })
+    .await;
+    assert!(swept > 20, "the sweep met only {swept} commands");
+}
+
+/// The same for an enrolment.
+#[tokio::test]
+async fn any_one_command_of_an_enrolment_may_fail() {
+    let chip = Swtpm::start();
+    let keys = stored_keys(&chip).await;
+    let name = Public::parse(keys.attestation.public()).unwrap().name().clone();
+    let ek = EndorsementKey::parse(&keys.ek_public).unwrap();
+    let swept = sweep(&chip, async |lane: &Lane| {
+        let ek_of_chip = lane.endorsement_key(None).await?;
+        assert_eq!(ek_of_chip.public, keys.ek_public);
+        lane.create_keys(&ek_of_chip).await?;
+        let made = make_credential(&ek, &name, &[9; 32], &mut OsRng).unwrap();
+        let opened = lane.activate(&keys, made.credential_blob, made.encrypted_secret).await?;
+        assert_eq!(opened.expose(), &[9; 32]);
+        lane.undefine_counter(&keys).await?;
+        lane.define_counter(&keys).await.map(drop)
+    })
+    .await;
+    assert!(swept > 40, "the sweep met only {swept} commands");
+}
+
+async fn stored_keys(chip: &Swtpm) -> DeviceKeys {
+    let hardware = open(&chip.tcti());
+    let keys = enrolled(&hardware.lane(0)).await;
+    hardware.close().await;
+    keys
+}
+
+/// Runs `work` with the first command failing, then the second, until none is left to fail. After
+/// each fault the same work must succeed, and an orderly end leave nothing in the chip. Returns
+/// how many commands have failed.
+async fn sweep(chip: &Swtpm, work: impl AsyncFn(&Lane) -> Result<(), Error>) -> u32 {
+    const TPM_RC_FAILURE: u32 = 0x101;
+    for commands in 0.. {
+        let tap = Tap::on(chip);
         let hardware = open(&tap.tcti());
         let lane = hardware.lane(0);
         tap.fail_after(commands, TPM_RC_FAILURE);
-        let result = start_and_work(&lane, &keys).await;
+        let result = work(&lane).await;
         if tap.take_fault() {
             result.unwrap();
-            break;
+            return commands;
         }
         if let Err(error) = result {
             assert!(["failed", "absent"].contains(&error.code()), "{commands}: {error:?}");
         }
-        start_and_work(&lane, &keys).await.unwrap_or_else(|error| {
-            panic!("the fault after {commands} commands is over, but: {error:?}")
-        });
+        let again = work(&lane).await;
+        again.unwrap_or_else(|error| panic!("long after command {commands} failed: {error:?}"));
         hardware.close().await;
         drop(tap);
         let left = chip.tool("tpm2_getcap", &["handles-transient"]);
-        assert_eq!(left, "", "after {commands} commands");
-        commands += 1;
+        assert_eq!(left, "", "after command {commands} failed");
     }
-    assert!(commands > 20, "the sweep met only {commands} commands");
+    0
 }
 
-async fn start_and_work(lane: &Lane, keys: &DeviceKeys) -> Result<(), Error> {
-    let (_, point) = peer();
-    lane.recognise(keys).await?;
-    lane.agree_serial(keys, point).await?;
-    lane.increment_counter(keys).await?;
-    lane.certify(keys, &keys.signing, [6; 32]).await?;
-    lane.sign(&keys.signing, [7; 32]).await?;
-    lane.agree(&keys.decryption, point).await.map(drop)
+#[tokio::test]
+async fn it_describes_itself() {
+    let chip = Swtpm::start();
+    let description = open(&chip.tcti()).lane(0).describe().await.unwrap();
+    assert_eq!((description.kind, description.manufacturer.as_str()), (Kind::Tpm, "IBM"));
+    assert!(description.model.contains("TPM"), "{description:?}");
+    let algorithms = ["ecc-p256", "ecc-p384", "rsa-2048", "rsa-3072"];
+    assert_eq!(description.algorithms, algorithms);
+    assert_eq!(description.certified_eks, [EkKind::EccP384, EkKind::Rsa2048]);
+    assert_eq!((description.capacity.objects, description.capacity.sessions), (3, 3));
+    assert!(!description.lockout.locked_out && !description.owner_authorisation);
+    let json = serde_json::to_string(&description).unwrap();
+    assert_eq!(serde_json::from_str::<Description>(&json).unwrap(), description);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use twinseal_hardware::{Change, DeviceKeys, Ek, EkKind, Error, Hardware};
 use twinseal_scheme::tpm::Public;
-use twinseal_swtpm_tests::{EkAuthority, Swtpm};
+use twinseal_swtpm_tests::{EkAuthority, Swtpm, Tap};
 
 use crate::eyes::{fields, join, open, p256, peer, sign_and_verify};
 
@@ -149,6 +149,33 @@ async fn the_ek_is_the_preferred_one_with_a_certificate_unless_it_is_forced() {
     let none = Swtpm::builder().no_certificates().start();
     let ek = open(&none.tcti()).lane(0).endorsement_key(None).await.unwrap();
     assert_eq!((ek.kind, ek.certificate), (EkKind::EccP256, None));
+}
+
+/// The choice is for life: what the chip cannot do is passed over, a fault of the moment is not.
+#[tokio::test]
+async fn a_passing_fault_does_not_choose_another_ek() {
+    const TPM_RC_FAILURE: u32 = 0x101;
+    const TPM_RC_CURVE: u32 = 0x2e6;
+    let chip = Swtpm::builder().no_certificates().start();
+    let commands_before_creation = {
+        let tap = Tap::on(&chip);
+        let hardware = open(&tap.tcti());
+        hardware.lane(0).endorsement_key(None).await.unwrap();
+        hardware.close().await;
+        let seen = tap.exchanges();
+        let creation = seen.iter().position(|exchange| exchange.command_code() == 0x131);
+        u32::try_from(creation.unwrap()).unwrap()
+    };
+    let choose = async |fault: u32| {
+        let tap = Tap::on(&chip);
+        tap.fail_after(commands_before_creation, fault);
+        let hardware = open(&tap.tcti());
+        let chosen = hardware.lane(0).endorsement_key(None).await;
+        hardware.close().await;
+        chosen.map(|ek| ek.kind)
+    };
+    assert_eq!(choose(TPM_RC_CURVE).await, Ok(EkKind::EccP256High));
+    assert_eq!(choose(TPM_RC_FAILURE).await.unwrap_err().code(), "failed");
 }
 
 /// A persistent object that no EK template made is not taken for the EK.

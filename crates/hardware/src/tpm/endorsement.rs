@@ -11,7 +11,7 @@ use tss_esapi::interface_types::session_handles::AuthSession;
 use crate::error::Error;
 use crate::keys::{Ek, EkKind};
 use crate::tpm::connection::Connection;
-use crate::tpm::failure::Command;
+use crate::tpm::failure::{Command, is_unsupported};
 
 const FIRST_INTERMEDIATE: u32 = 0x01c0_0100;
 const LAST_INTERMEDIATE: u32 = 0x01c0_01ff;
@@ -30,8 +30,8 @@ impl Connection {
         for kind in kinds {
             match self.make_ek(kind) {
                 Ok((public, _)) => return self.describe_ek(kind, public, &certified),
-                // It cannot make that kind: the next, perhaps.
-                Err(error @ Error::Failed { .. }) => refusal = error,
+                Err(error) if is_unsupported(&error) => refusal = error,
+                // A passing fault must not make another device of this one.
                 Err(error) => return Err(error),
             }
         }

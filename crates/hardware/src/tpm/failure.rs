@@ -9,10 +9,12 @@ use tss_esapi::Error as TssError;
 use crate::error::Error;
 
 const LAYER_MASK: u32 = 0x00ff_0000;
-const LAYER_TPM: u32 = 0;
 const LAYER_TCTI: u32 = 0x000a_0000;
-/// ESYS found no answer that it could take apart, or the transport's code passed through it.
-const GENERAL_FAILURE_IO: [u32; 3] = [0x0a, 0x08, 0x0b];
+/// A resource manager that answers in the TPM's own codes.
+const LAYER_MANAGER: u32 = 0x000b_0000;
+/// Base codes that any layer passes on: no connection, input or output error.
+const NO_CONNECTION: u32 = 0x08;
+const IO_ERROR: u32 = 0x0a;
 
 const FORMAT_ONE: u32 = 0x80;
 const VALUE: u32 = 0x84;
@@ -23,14 +25,13 @@ const INTEGRITY: u32 = 0x9f;
 const BAD_AUTH: u32 = 0xa2;
 const ECC_POINT: u32 = 0xa7;
 
-const INITIALIZE: u32 = 0x100;
+/// ASYMMETRIC, HASH, VALUE, KEY_SIZE, KDF, SCHEME, SYMMETRIC, CURVE.
+const UNSUPPORTED: [u32; 8] = [0x81, 0x83, 0x84, 0x87, 0x8c, 0x92, 0x96, 0xa6];
+
 const LOCKOUT: u32 = 0x921;
 const NV_RATE: u32 = 0x920;
-const OBJECT_MEMORY: u32 = 0x902;
-const SESSION_MEMORY: u32 = 0x903;
-const MEMORY: u32 = 0x904;
-const SESSION_HANDLES: u32 = 0x905;
-const CONTEXT_GAP: u32 = 0x901;
+/// INITIALIZE, CONTEXT_GAP, OBJECT_MEMORY, SESSION_MEMORY, MEMORY, SESSION_HANDLES.
+const OUT_OF_PLACE: [u32; 6] = [0x100, 0x901, 0x902, 0x903, 0x904, 0x905];
 const FIRST_REFERENCE: u32 = 0x910;
 const LAST_REFERENCE: u32 = 0x91e;
 
@@ -63,7 +64,7 @@ pub(super) fn code_of(error: TssError) -> u32 {
 /// Whether `error` is the TPM's answer `code`, whatever handle, session or parameter it is about.
 pub(super) fn is(error: &Error, code: u32) -> bool {
     match error {
-        Error::Failed { rc, .. } | Error::Rejected { rc, .. } => base(*rc) == code,
+        Error::Failed { rc, .. } => base(*rc) == Some(code),
         _ => false,
     }
 }
@@ -73,59 +74,64 @@ pub(super) fn is_undefined(error: &Error) -> bool {
     is(error, HANDLE)
 }
 
-/// Whether the chip has forgotten what we had loaded, or somebody else's things fill it up, or it
-/// has gone: a new connection may help, and the command had no effect unless it is
-/// [`Error::Absent`].
-pub(super) fn wants_new_connection(error: &Error) -> bool {
-    match error {
-        Error::Absent { .. } => true,
-        Error::Failed { command, rc } => {
-            let stale_context = *command == "TPM2_ContextLoad";
-            stale_context || wants_new_slots(*rc)
-        }
-        _ => false,
-    }
+/// The chip does not know the algorithm, curve or size that a template names.
+pub(super) fn is_unsupported(error: &Error) -> bool {
+    UNSUPPORTED.iter().any(|code| is(error, *code))
 }
 
-fn wants_new_slots(rc: u32) -> bool {
-    (FIRST_REFERENCE..=LAST_REFERENCE).contains(&rc)
-        || matches!(
-            rc,
-            INITIALIZE | OBJECT_MEMORY | SESSION_MEMORY | MEMORY | SESSION_HANDLES | CONTEXT_GAP
-        )
+/// Whether a new connection may help: the chip is gone, or has forgotten what we had loaded, or is
+/// full of somebody else's things, or the library is out of step. The command had no effect,
+/// unless the layers below the TPM failed.
+pub(super) fn wants_new_connection(error: &Error) -> bool {
+    let Error::Failed { command, rc } = error else {
+        return matches!(error, Error::Absent { .. });
+    };
+    let Some(code) = base(*rc) else {
+        return true;
+    };
+    match (code, *command) {
+        // Not defined, rather than not there any more.
+        (HANDLE, "TPM2_NV_ReadPublic") => false,
+        // Saved before a reset.
+        (_, "TPM2_ContextLoad") | (HANDLE, _) => true,
+        _ => (FIRST_REFERENCE..=LAST_REFERENCE).contains(&code) || OUT_OF_PLACE.contains(&code),
+    }
 }
 
 fn sort(command: &'static str, rc: u32) -> Error {
-    let is_tpm = matches!(rc & LAYER_MASK, LAYER_TPM);
-    match rc {
-        _ if !is_tpm && is_transport(rc) => Error::Absent { rc },
-        LOCKOUT => Error::LockedOut,
-        NV_RATE => Error::Busy,
-        _ if !is_tpm => Error::Failed { command, rc },
-        _ => match (base(rc), command) {
-            (AUTH_FAIL | BAD_AUTH, _) if takes_hierarchy(command) => {
-                Error::Unauthorised { command }
-            }
-            (ECC_POINT, _)
-            | (INTEGRITY | VALUE | SIZE, "TPM2_ActivateCredential")
-            | (INTEGRITY | AUTH_FAIL | BAD_AUTH, "TPM2_Load" | "TPM2_Sign" | "TPM2_ECDH_ZGen") => {
-                Error::Rejected { command, rc }
-            }
-            _ => Error::Failed { command, rc },
-        },
+    if is_transport(rc) {
+        return Error::Absent { rc };
+    }
+    match (base(rc), command) {
+        (Some(LOCKOUT), _) => Error::LockedOut,
+        (Some(NV_RATE), _) => Error::Busy,
+        (Some(AUTH_FAIL | BAD_AUTH), _) if takes_hierarchy(command) => {
+            Error::Unauthorised { command }
+        }
+        (Some(ECC_POINT), _)
+        | (Some(INTEGRITY | VALUE | SIZE), "TPM2_ActivateCredential")
+        | (Some(INTEGRITY), "TPM2_Load")
+        | (Some(AUTH_FAIL | BAD_AUTH), "TPM2_Sign" | "TPM2_ECDH_ZGen") => {
+            Error::Rejected { command, rc }
+        }
+        _ => Error::Failed { command, rc },
     }
 }
 
-/// Format-one codes without the number of the handle, session or parameter that they are about.
-fn base(rc: u32) -> u32 {
-    match rc & FORMAT_ONE {
-        0 => rc,
-        _ => rc & 0xbf,
+/// The TPM's code, in format one without the number of the handle, session or parameter that it
+/// is about; `None` for the code of another layer.
+fn base(rc: u32) -> Option<u32> {
+    match (rc & LAYER_MASK, rc & FORMAT_ONE) {
+        (0 | LAYER_MANAGER, 0) => Some(rc & 0xffff),
+        (0 | LAYER_MANAGER, _) => Some(rc & 0xbf),
+        _ => None,
     }
 }
 
 fn is_transport(rc: u32) -> bool {
-    rc & LAYER_MASK == LAYER_TCTI || GENERAL_FAILURE_IO.contains(&(rc & 0xffff))
+    let layer = rc & LAYER_MASK;
+    let passed_on = base(rc).is_none() && [NO_CONNECTION, IO_ERROR].contains(&(rc & 0xffff));
+    layer == LAYER_TCTI || passed_on
 }
 
 fn takes_hierarchy(command: &str) -> bool {
@@ -160,6 +166,9 @@ mod tests {
     fn faults_are_sorted() {
         for (rc, command, code) in [
             (0x000a_000a, "TPM2_Sign", "absent"),
+            (0x0007_000a, "TPM2_Sign", "absent"),
+            (0x0007_000b, "TPM2_Sign", "failed"),
+            (0x000b_0921, "TPM2_Sign", "locked-out"),
             (0x921, "TPM2_Sign", "locked-out"),
             (0x920, "TPM2_NV_Increment", "busy"),
             (0x9a2, "TPM2_CreatePrimary", "unauthorised"),
@@ -176,12 +185,13 @@ mod tests {
 
     #[test]
     fn a_new_connection_is_for_lost_handles_and_full_slots() {
-        for rc in [0x910, 0x918, 0x902, 0x903, 0x000a_000a] {
+        for rc in [0x910, 0x918, 0x902, 0x000b_0903, 0x18b, 0x000a_000a, 0x0007_0007] {
             assert!(wants_new_connection(&from_library(rc, "TPM2_Sign")));
         }
         for rc in [0x101, 0x98e, 0x1df] {
             assert!(!wants_new_connection(&from_library(rc, "TPM2_Sign")));
         }
         assert!(wants_new_connection(&from_library(0x1df, "TPM2_ContextLoad")));
+        assert!(!wants_new_connection(&from_library(0x18b, "TPM2_NV_ReadPublic")));
     }
 }
