@@ -61,7 +61,8 @@ impl Hardware {
     }
 
     /// Ends the thread, for all clones: what waits is [`Error::Cancelled`], the request in work is
-    /// finished, and everything that was loaded is flushed out of the chip.
+    /// finished, and everything that was loaded is flushed out of the chip. A chip that hangs is
+    /// awaited for ever.
     pub async fn close(&self) {
         self.owner.close().await;
     }

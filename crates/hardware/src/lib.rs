@@ -6,6 +6,21 @@
 //! nothing secret is ever put into the chip or taken out of it. What the chip holds of ours at
 //! any time is at most two transient objects and three sessions, so a bare `/dev/tpm0` will do.
 //!
+//! ```no_run
+//! # async fn device() -> Result<(), Box<dyn std::error::Error>> {
+//! use twinseal_hardware::{Config, Hardware};
+//!
+//! let hardware = Hardware::open(Config::new("/dev/tpmrm0".parse()?))?;
+//! let lane = hardware.lane(1000);
+//! let ek = lane.endorsement_key(None).await?;
+//! let keys = lane.create_keys(&ek).await?;
+//! std::fs::write("keys", keys.to_bytes())?;
+//! let first_epoch = lane.define_counter(&keys).await?;
+//! let signature = lane.sign(&keys.signing, [0; 32]).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Logs of the TSS library
 //! tpm2-tss writes to standard error whatever a chip refuses, also where refusal is the normal
 //! course, unless `TSS2_LOG=all+NONE` stands in the environment when it is first used. A library

@@ -44,7 +44,9 @@ async fn a_thousand_requests_of_one_do_not_hold_up_another() {
     assert!(before < 900, "they still wait: {before} served");
     hardware.lane(2).sign(&keys.signing, [2; 32]).await.unwrap();
     let delay = served.load(Ordering::SeqCst) - before;
-    assert!(delay <= 4, "the single request waited for {delay} others");
+    // In turn it is one; first come, first served would be all that wait. The rest is this
+    // machine's own delay between the two lines above, whatever else it is doing.
+    assert!(delay < 100, "the single request waited for {delay} others");
     greedy.join_all().await;
     assert_eq!(served.load(Ordering::SeqCst), 1000, "and nobody starves");
 }
@@ -58,17 +60,18 @@ async fn a_caller_who_goes_away_costs_the_chip_nothing() {
     let signed = |tap: &Tap| {
         tap.exchanges().iter().filter(|exchange| exchange.command_code() == TPM_CC_SIGN).count()
     };
-    let before = signed(&tap);
     let mut leaving = JoinSet::new();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let (lane, key) = (hardware.lane(1), keys.signing.clone());
         leaving.spawn(async move { lane.sign(&key, [1; 32]).await });
     }
     tokio::task::yield_now().await;
     leaving.shutdown().await;
+    let before = signed(&tap);
+    assert!(before < 900, "they left while they waited: {before} served");
     sign_and_verify(&hardware.lane(1), &keys.signing, b"who stayed").await;
     let served = signed(&tap) - before;
-    assert!(served < 10, "{served} signatures for nobody");
+    assert!(served <= 2, "{served}: the one in work and who stayed");
 }
 
 #[tokio::test]
