@@ -290,11 +290,11 @@ impl Agent {
         self.whole(move |engine| async move { engine.open(&caller, trade, &envelope).await }).await
     }
 
-    /// Closes a trade and waits for its receipt. Closing again waits again.
+    /// Closes a trade and waits for its receipt. Closing again waits again. An exchange closes by
+    /// itself, so that only its receipt is waited for.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::InvalidArgument`] for an exchange, [`Kind::Rejected`] for a
-    /// trade that the server refused, [`Kind::Timeout`], those of the state and of the chip.
+    /// [`Kind::NotFound`], [`Kind::Rejected`] for a trade that the server refused, [`Kind::Timeout`], those of the state and of the chip.
     pub async fn close(
         &self,
         caller: &Caller,

@@ -53,13 +53,20 @@ pub struct LimitsConfig {
     pub outbox: u32,
     /// Trades of one user that have not ended.
     pub trades_per_user: u32,
+    /// Receipts that are kept; of older ones the server has the same.
+    pub receipts_kept: u32,
     /// How long the server may hold a fetch, milliseconds.
     pub fetch_wait_ms: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> LimitsConfig {
-        LimitsConfig { outbox: 4096, trades_per_user: 1024, fetch_wait_ms: 25_000 }
+        LimitsConfig {
+            outbox: 4096,
+            trades_per_user: 1024,
+            receipts_kept: 100_000,
+            fetch_wait_ms: 25_000,
+        }
     }
 }
 

@@ -19,7 +19,6 @@ use crate::{Error, Event};
 pub(super) struct Opened {
     pub content: Content,
     outer: Outer,
-    envelope_hash: [u8; 32],
 }
 
 /// What the arrival of one message did.
@@ -45,7 +44,7 @@ impl Engine {
         let z = self.hardware.lane(turn).agree(&epoch.device_keys.decryption, point).await?;
         let opened = opening.finish(&z, &epoch.server_keys.signing)?;
         let content = Content::decode(&opened.content)?;
-        Ok(Opened { content, outer: envelope.route.outer, envelope_hash: envelope.hash })
+        Ok(Opened { content, outer: envelope.route.outer })
     }
 
     /// A message that a fetch has brought.
@@ -136,7 +135,7 @@ fn accept(
     tx.put_ack(&Ack {
         trade_id: content.trade.0,
         index: content.index.number(),
-        envelope_hash: opened.envelope_hash,
+        inner_hash: content.inner_hash(Direction::Down).0,
     })?;
     Ok(Arrival { row, before, fresh })
 }

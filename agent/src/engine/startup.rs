@@ -133,10 +133,11 @@ impl Engine {
             sequence: keys.sequence,
             answer_key: keys.answer_key(),
         };
+        let receipts_kept = self.config.limits.receipts_kept;
         let keep = self.store.run(move |tx| {
             tx.begin_epoch(&epoch, &envelope)?;
             tx.put_counter(CounterRecord { intended, opened: true })?;
-            tx.forget_trades(number.saturating_sub(EPOCHS_REMEMBERED))?;
+            tx.forget_trades(number.saturating_sub(EPOCHS_REMEMBERED), receipts_kept)?;
             tx.pending()
         });
         self.set_pending(keep.await?);

@@ -161,14 +161,11 @@ impl Engine {
         })
     }
 
-    /// Closes the caller's side, if it is not closed.
+    /// Closes the caller's side, if it is not closed. An exchange closes by itself.
     pub(crate) async fn close(&self, caller: &Caller, id: TradeId) -> Result<(), Error> {
         let row = self.owned(caller, id).await?;
-        if row.trade.kind() == Some(TradeKind::Exchange) {
-            return Err(Error::new(Kind::InvalidArgument, "an exchange ends by itself")
-                .and("wait for its reply"));
-        }
-        if row.trade.stage() != Stage::Open && row.trade.due().is_none() {
+        let is_exchange = row.trade.kind() == Some(TradeKind::Exchange);
+        if row.trade.due().is_none() && (is_exchange || row.trade.stage() != Stage::Open) {
             return Ok(());
         }
         let mut lane = self.open_lane().await?;

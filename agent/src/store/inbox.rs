@@ -100,25 +100,25 @@ impl Tx<'_> {
     pub(crate) fn put_ack(&self, ack: &Ack) -> Result<(), Error> {
         self.sql.execute(
             "INSERT OR IGNORE INTO acks VALUES (?1, ?2, ?3)",
-            params![ack.trade_id, ack.index, ack.envelope_hash],
+            params![ack.trade_id, ack.index, ack.inner_hash],
         )?;
         Ok(())
     }
 
     /// As many acknowledgements as one fetch can carry.
     pub(crate) fn acks(&self) -> Result<Vec<Ack>, Error> {
-        let mut query = self.sql.prepare("SELECT trade, idx, envelope_hash FROM acks LIMIT ?1")?;
+        let mut query = self.sql.prepare("SELECT trade, idx, inner_hash FROM acks LIMIT ?1")?;
         let rows = query.query_map([ACKS_MAX as i64], |row| {
-            Ok(Ack { trade_id: row.get(0)?, index: row.get(1)?, envelope_hash: row.get(2)? })
+            Ok(Ack { trade_id: row.get(0)?, index: row.get(1)?, inner_hash: row.get(2)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The server has them.
     pub(crate) fn take_acks(&self, acks: &[Ack]) -> Result<(), Error> {
-        let sql = "DELETE FROM acks WHERE trade = ?1 AND idx = ?2 AND envelope_hash = ?3";
+        let sql = "DELETE FROM acks WHERE trade = ?1 AND idx = ?2 AND inner_hash = ?3";
         for ack in acks {
-            self.sql.execute(sql, params![ack.trade_id, ack.index, ack.envelope_hash])?;
+            self.sql.execute(sql, params![ack.trade_id, ack.index, ack.inner_hash])?;
         }
         Ok(())
     }

@@ -91,6 +91,6 @@ CREATE TABLE loose (
 CREATE TABLE acks (
     trade BLOB NOT NULL,
     idx INTEGER NOT NULL,
-    envelope_hash BLOB NOT NULL,
-    PRIMARY KEY (trade, idx, envelope_hash)
+    inner_hash BLOB NOT NULL,
+    PRIMARY KEY (trade, idx, inner_hash)
 ) STRICT, WITHOUT ROWID;

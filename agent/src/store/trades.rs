@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 use twinseal_scheme::id::{InnerHash, TradeId};
-use twinseal_scheme::trade::{Index, Service, Stage, Trade, Withdrawn};
+use twinseal_scheme::trade::{Index, MessageType, Service, Stage, Trade, Withdrawn};
 
 use super::{Tx, damaged, signed};
 use crate::Error;
@@ -80,13 +80,16 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets trades without a receipt that ended in an epoch of which nothing can arrive any
-    /// more, and whose messages the application has.
-    pub(crate) fn forget_trades(&self, before_epoch: u64) -> Result<(), Error> {
+    /// Forgets trades that ended in an epoch of which nothing can arrive any more, and whose
+    /// messages the application has; of those with a receipt, all but the newest.
+    pub(crate) fn forget_trades(&self, before_epoch: u64, receipts_kept: u32) -> Result<(), Error> {
         self.sql.execute(
-            "DELETE FROM trades WHERE ended_epoch < ?1 AND receipt IS NULL AND NOT EXISTS
-                (SELECT 1 FROM inbox WHERE inbox.trade = trades.id AND content IS NOT NULL)",
-            [signed(before_epoch)],
+            "DELETE FROM trades WHERE ended_epoch < ?1 AND NOT EXISTS
+                (SELECT 1 FROM inbox WHERE inbox.trade = trades.id AND type <> ?3
+                    AND content IS NOT NULL)
+                AND id NOT IN (SELECT id FROM trades WHERE receipt IS NOT NULL
+                    ORDER BY ended_epoch DESC LIMIT ?2)",
+            params![signed(before_epoch), receipts_kept, MessageType::Receipt.number()],
         )?;
         Ok(())
     }
