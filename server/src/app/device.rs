@@ -7,10 +7,6 @@ use super::{App, Error};
 pub enum Kind {
     /// Q, answered by M0.
     Challenge,
-    /// An envelope, answered under its epoch's answer key.
-    Message,
-    /// A fetch, answered likewise.
-    Fetch,
 }
 
 impl Kind {
@@ -18,8 +14,6 @@ impl Kind {
     pub fn of_word(word: &str) -> Option<Kind> {
         match word {
             "challenge" => Some(Kind::Challenge),
-            "message" => Some(Kind::Message),
-            "fetch" => Some(Kind::Fetch),
             _ => None,
         }
     }
@@ -33,8 +27,6 @@ impl App {
     pub async fn carry(&self, kind: Kind, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         match kind {
             Kind::Challenge => self.challenge(bytes).await,
-            Kind::Message => self.message(bytes).await,
-            Kind::Fetch => self.fetch(bytes).await,
         }
     }
 }

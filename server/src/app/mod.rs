@@ -4,25 +4,18 @@ pub mod api_keys;
 pub mod codes;
 mod device;
 mod enrol;
-mod epoch;
 mod error;
-mod fetch;
-mod ledger;
-mod receive;
 mod setup;
-mod trade;
-mod wake;
 
 pub use device::Kind;
 pub use error::Error;
 pub use setup::{Folders, OpenError, init};
-pub use trade::Payload;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use twinseal_scheme::cose::Unsigned;
-use twinseal_scheme::id::{DeviceId, ServerId, TradeId};
+use twinseal_scheme::id::ServerId;
 use twinseal_scheme::server_keys::ServerKeys;
 
 use crate::at_rest::AtRest;
@@ -40,11 +33,6 @@ pub struct App {
     server_keys: ServerKeys,
     statement: Vec<u8>,
     stopping: watch::Sender<bool>,
-    epochs: epoch::EpochCache,
-    /// Something is queued for a device.
-    wakes: wake::Wakes<DeviceId>,
-    /// Something counts in a trade.
-    arrivals: wake::Wakes<(DeviceId, TradeId)>,
 }
 
 impl App {
@@ -69,9 +57,6 @@ impl App {
             server_keys,
             statement,
             stopping: watch::Sender::new(false),
-            epochs: epoch::EpochCache::default(),
-            wakes: wake::Wakes::new(),
-            arrivals: wake::Wakes::new(),
         })
     }
 

@@ -13,7 +13,7 @@ use crate::epoch::{ChainKey, EpochKeys, EpochSecret};
 use crate::id::KeyId;
 use crate::keys::{KEM_CIPHERTEXT_LEN, P256Private, P256Public, Signature};
 use crate::label;
-use crate::message::{Envelope, Outer, Route, UnsignedUp, open_opening, seal_up, verify_opening};
+use crate::message::{Envelope, Outer, UnsignedUp, open_opening, seal_up, verify_opening};
 use crate::secret::{Secret, sha256};
 use crate::server_keys::ServerKeys;
 
@@ -175,16 +175,6 @@ impl<'a> VerifiedEpochOpen<'a> {
         let chain = ChainKey::kept(route.epoch, Secret::new([0; 32]));
         verify_opening(bond, &EpochKeys::opening(&chain, route.sequence), envelope)?;
         Ok(VerifiedEpochOpen { bond, envelope })
-    }
-
-    /// The routing header, which the signature covers.
-    pub fn route(&self) -> &Route {
-        &self.envelope.route
-    }
-
-    /// SHA-256 of the envelope.
-    pub fn hash(&self) -> [u8; 32] {
-        self.envelope.hash
     }
 
     /// Opens the serial layer with the chain key of the epoch: whoever sealed it has the chip.
