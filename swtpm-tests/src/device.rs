@@ -1,26 +1,31 @@
-//! A device: a chip, a system bus and an agent, each of its own.
+//! A device: a chip, a system bus, an agent and a courier, each of its own.
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use crate::bus::{Bus, User};
 use crate::daemon::Daemon;
 use crate::programs::program;
+use crate::recorder::Recorder;
 use crate::swtpm::Swtpm;
 
 /// What polkit calls enrolment.
 pub const ENROL: &str = "org.twinseal.enrol";
 
 const NAME: &str = "org.twinseal.Agent1";
+const ROOT: &str = "/org/twinseal/Agent1";
 
-/// A device of one test: its chip, its system bus with polkit, and an agent that runs there as
-/// its own user, with the files that the product installs.
+/// A device of one test: its chip, its system bus with polkit, an agent and a courier that run
+/// there as their own users, with the files that the product installs.
 #[derive(Debug)]
 pub struct Device {
-    // Dropped in this order: the agent before its bus and its chip.
+    // Dropped in this order: couriers and agents before their bus and their chip.
+    courier: Option<Daemon>,
+    wire: Option<Arc<Recorder>>,
     agent: Daemon,
     bus: Bus,
     chip: Swtpm,
@@ -99,7 +104,7 @@ impl DeviceBuilder {
         let tcti = self.tcti.unwrap_or_else(|| chip.tcti());
         install(bus.folder(), &self.services, &tcti, &self.hardware);
         let agent = start_agent(&bus);
-        Device { agent, bus, chip }
+        Device { courier: None, wire: None, agent, bus, chip }
     }
 }
 
@@ -160,6 +165,97 @@ impl Device {
         self.agent = start_agent(&self.bus);
     }
 
+    /// Starts the courier, after ending it if it runs. `arguments` are the courier's.
+    pub fn start_courier(&mut self, arguments: &[&str]) {
+        self.stop_courier();
+        let folder = self.bus.folder();
+        let config = folder.join("courier.toml");
+        fs::write(&config, "backoff_max_ms = 200\n").expect("a new file");
+        let mut command = self.command(User::Courier, "twinseal-courier");
+        command.arg("--config").arg(config).args(arguments);
+        let log = folder.join("courier.log");
+        self.courier = Some(Daemon::spawn("twinseal-courier", &command, log));
+    }
+
+    /// Ends the courier as a crash would.
+    pub fn stop_courier(&mut self) {
+        self.courier = None;
+    }
+
+    /// What the courier has logged so far.
+    pub fn courier_log(&self) -> String {
+        self.courier.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
+    /// The wire between its courier and the server.
+    ///
+    /// # Panics
+    /// When the device belongs to no world.
+    pub fn wire(&self) -> &Recorder {
+        self.wire.as_ref().expect("a device that a world has connected")
+    }
+
+    pub(crate) fn set_wire(&mut self, wire: Arc<Recorder>) {
+        self.wire = Some(wire);
+    }
+
+    /// Calls a method as `user`, on a connection of its own: `path` below the agent's root, such
+    /// as `/u2001/trade/1`, the method with its interface, such as `Trade.Close`, and the
+    /// arguments as GVariant text. The answer is GVariant text, too.
+    ///
+    /// # Errors
+    /// The name of the D-Bus error, and its text.
+    pub fn call(
+        &self,
+        user: User,
+        path: &str,
+        method: &str,
+        arguments: &[&str],
+    ) -> Result<String, Refusal> {
+        let path = if path.starts_with(ROOT) { path.to_owned() } else { format!("{ROOT}{path}") };
+        let method = match method.starts_with("org.") {
+            true => method.to_owned(),
+            false => format!("{NAME}.{method}"),
+        };
+        let output = self
+            .bus
+            .command(user, "gdbus")
+            .args(["call", "--system", "--dest", NAME, "--timeout", "60"])
+            .args(["--object-path", &path, "--method", &method])
+            .args(arguments)
+            .output()
+            .expect("gdbus");
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(Refusal::read(&output.stderr)),
+        }
+    }
+
+    /// Reads a property as `user`, without the marks of its type: `interface` is empty for the
+    /// agent's own, or such as `.Trade`.
+    ///
+    /// # Errors
+    /// As [`Device::call`].
+    pub fn property(
+        &self,
+        user: User,
+        path: &str,
+        interface: &str,
+        name: &str,
+    ) -> Result<String, Refusal> {
+        let interface = format!("{NAME}{interface}");
+        let get = "org.freedesktop.DBus.Properties.Get";
+        let value = self.call(user, path, get, &[&interface, name])?;
+        // (<'text'>,) or (<uint32 7>,)
+        let value = value.trim_start_matches("(<").trim_end_matches(">,)");
+        Ok(value.trim_matches('\'').to_owned())
+    }
+
+    /// The word for how the agent stands, such as `Active`.
+    pub fn state(&self) -> String {
+        self.property(User::Root, "", "", "State").unwrap_or_else(|refusal| panic!("{refusal:?}"))
+    }
+
     /// Runs a program of ours, such as `twinseal`, on this device as `user`.
     pub fn run(&self, user: User, name: &str, arguments: &[&str]) -> Output {
         self.command(user, name).args(arguments).output().expect("a program that starts")
@@ -168,6 +264,27 @@ impl Device {
     /// As [`Device::run`], but left to the caller to start.
     pub fn command(&self, user: User, name: &str) -> Command {
         self.bus.command(user, program(name))
+    }
+}
+
+/// An error that a call met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its D-Bus name, such as `org.twinseal.Error.NotAllowed`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Refusal {
+    /// From what `gdbus` prints: `Error: GDBus.Error:NAME: TEXT`.
+    fn read(stderr: &[u8]) -> Self {
+        let said = String::from_utf8_lossy(stderr).trim().to_owned();
+        let parts = said.split_once("GDBus.Error:").and_then(|(_, rest)| rest.split_once(": "));
+        match parts {
+            Some((name, text)) => Self { name: name.to_owned(), text: text.to_owned() },
+            None => Self { name: String::new(), text: said },
+        }
     }
 }
 

@@ -64,6 +64,11 @@ impl Server {
         command(self.folder.path(), arguments).output().expect("a program that starts")
     }
 
+    /// Trusts the EK certificates below the root certificate in this PEM file.
+    pub fn trust(&self, root_pem: &Path) {
+        self.run(&["ek-roots", "add", &root_pem.to_string_lossy()]);
+    }
+
     /// An enrolment link for one device that reaches the server at `origin`, for example by way
     /// of a [`Recorder`](crate::Recorder).
     pub fn link(&self, origin: &str) -> String {
