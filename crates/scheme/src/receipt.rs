@@ -81,6 +81,16 @@ impl SignedReceipt {
         Ok(receipt)
     }
 
+    /// The server that a receipt says it is of. Nothing is verified: whoever verifies the receipt
+    /// with this id still has to compare the id with the one that he trusts.
+    ///
+    /// # Errors
+    /// The reasons of form.
+    pub fn claimed_server(bytes: &[u8]) -> Result<ServerId, Reason> {
+        let signed = MultiSigned::decode(bytes)?;
+        Ok(Receipt::decode(&signed.payload)?.facts.server_id)
+    }
+
     /// Whether the device has signed too.
     pub fn is_countersigned(&self) -> bool {
         self.signed.signatures.len() == 2

@@ -1,0 +1,192 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Talks to the twinseal agent on this machine, and reads what it made.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// Print one JSON object instead of text, for errors too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the agent or this program failed
+  2  the command line, a file or an argument is wrong
+  3  no agent answers on the system bus
+  4  not allowed
+  5  only a part has arrived
+  6  there is no such thing, or it belongs to somebody else
+  7  the device is not enrolled, not approved, suspended or revoked
+  8  the chip is absent, locked out, or not the enrolled one
+  9  refused, or not genuine
+ 10  not in time, cancelled, or too much at once: try again";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show how this device stands.
+    Status,
+    /// Show what chip this device has, and its serial to those who may see it.
+    Hardware {
+        /// Write the endorsement key's certificate (DER) to this file.
+        #[arg(long, value_name = "FILE")]
+        ek_cert: Option<PathBuf>,
+    },
+    /// Enrol this device at the server that an operator's link names, and wait until it is done.
+    Enrol {
+        /// The link, in quotes.
+        link: String,
+        /// Whom the device belongs to: a JSON object of texts.
+        #[arg(long, value_name = "FILE")]
+        user_info: PathBuf,
+    },
+    /// Send a request for a service and wait for the reply.
+    Exchange {
+        /// The service, such as com.example.till.
+        service: String,
+        /// The request; `-` for standard input.
+        #[arg(default_value = "-")]
+        request: PathBuf,
+        #[command(flatten)]
+        payload: Payload,
+        #[command(flatten)]
+        order: Order,
+        #[command(flatten)]
+        wait: Wait,
+        /// Write the reply to this file instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Open, use, close and list trades.
+    #[command(subcommand)]
+    Trade(Trade),
+    /// Read and verify receipts, without the agent.
+    #[command(subcommand)]
+    Receipt(Receipt),
+    /// Take a sealed message apart, layer by layer, without the agent.
+    Explain {
+        /// The envelope; `-` for standard input.
+        envelope: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trade {
+    /// Open a trade for a service; prints its id.
+    Open {
+        /// The service, such as com.example.till.
+        service: String,
+        #[command(flatten)]
+        order: Order,
+    },
+    /// Print each trade that the server opens for a service, until interrupted.
+    Listen {
+        /// The service, such as com.example.till.
+        service: String,
+        /// End after this many.
+        #[arg(long, value_name = "N")]
+        count: Option<u32>,
+    },
+    /// Seal a message and put it into the outbox.
+    Send {
+        /// The trade's id.
+        trade: String,
+        /// The payload; `-` for standard input.
+        #[arg(default_value = "-")]
+        payload_file: PathBuf,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Show the messages that have arrived, and wait for one if there are none.
+    Receive {
+        /// The trade's id.
+        trade: String,
+        /// Only what comes after this index; the agent forgets what stands before.
+        #[arg(long, value_name = "INDEX", default_value_t = 0)]
+        after: u64,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Close a trade and wait for its receipt.
+    Close {
+        /// The trade's id.
+        trade: String,
+        #[command(flatten)]
+        wait: Wait,
+        /// Write the receipt to this file.
+        #[arg(long, value_name = "FILE")]
+        receipt: Option<PathBuf>,
+    },
+    /// Write the receipt of a closed trade to a file.
+    Receipt {
+        /// The trade's id.
+        trade: String,
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// List your trades.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Receipt {
+    /// Show what a receipt says. That it is of a server you trust, only `verify` says.
+    Show {
+        /// The receipt.
+        file: PathBuf,
+    },
+    /// Verify a receipt offline, with nothing but the server's id.
+    Verify {
+        /// The receipt.
+        file: PathBuf,
+        /// The server's id, hexadecimal, from a source that you trust.
+        #[arg(long, value_name = "ID")]
+        server_id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Payload {
+    /// The application's word for the payload, such as application/json.
+    #[arg(long, value_name = "TYPE", default_value = "")]
+    pub(crate) content_type: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// Which layer stands outside.
+    #[arg(long, value_enum, default_value_t = Outer::Serial)]
+    pub(crate) outer: Outer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// How long to wait, milliseconds; the agent waits 20 seconds at most.
+    #[arg(long, value_name = "MS", default_value_t = 20_000)]
+    pub(crate) wait_ms: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Outer {
+    /// Es(Ea(m)), claims 6, 7, 10, 11.
+    Serial,
+    /// Ea(Es(m)), claims 4, 5, 8, 9.
+    Key,
+}
+
+impl Outer {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Serial => "serial",
+            Self::Key => "key",
+        }
+    }
+}
