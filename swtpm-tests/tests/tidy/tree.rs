@@ -18,7 +18,7 @@ impl File {
     pub fn is_test(&self) -> bool {
         self.path.starts_with("swtpm-tests/")
             || self.path.split('/').any(|part| ["tests", "benches", "fuzz"].contains(&part))
-            || self.path.ends_with("/tests.rs")
+            || ["/tests.rs", "_test.rs", "/testing.rs"].iter().any(|end| self.path.ends_with(end))
     }
 
     /// Its numbered lines up to the unit tests, without comments and single items for tests.
