@@ -90,6 +90,16 @@ reasons! {
     WrongCredential = "wrong-credential" => Rejected, "the credential was not activated by the claimed chip";
     WrongConfirmation = "wrong-confirmation" => Rejected, "the confirmation is not from the claimed chip";
     BadReEnrolment = "bad-re-enrolment" => Rejected, "the proof of a re-enrolment does not hold";
+    NonceUsed = "nonce-used" => Rejected, "a challenge that another claim has answered";
+    NotAdmitted = "not-admitted" => Rejected, "a claim without a good code, a listed serial or anybody who approves by hand";
+    CodeNotGood = "code-not-good" => Rejected, "an enrolment code that is unknown, used, revoked or expired";
+    SerialLive = "serial-live" => Rejected, "a hardware serial that is enrolled already";
+    SerialRevoked = "serial-revoked" => Rejected, "a hardware serial that was revoked and not listed again";
+    EnrolmentUnknown = "enrolment-unknown" => Rejected, "an enrolment that is not alive";
+    EnrolmentOther = "enrolment-other" => Rejected, "other bytes than those that this enrolment has answered";
+    DeviceUnknown = "device-unknown" => Rejected, "a device, or a generation of it, that is not known";
+    DeviceRevoked = "device-revoked" => Rejected, "a device that was revoked";
+    DeviceQuarantined = "device-quarantined" => Rejected, "a device whose chip's history contradicts itself";
     BadServerSignature = "bad-server-signature" => Rejected, "the server's signature does not verify";
 
     // TPM structures: the bytes themselves.

@@ -62,7 +62,12 @@ impl Backend {
 
     /// Whether it may do it for this service.
     pub fn serves(&self, service: &Service) -> bool {
-        self.key.services().any(|pattern| matches(pattern, service.as_str()))
+        self.serves_name(service.as_str())
+    }
+
+    /// The same, of a name that was stored.
+    pub fn serves_name(&self, service: &str) -> bool {
+        self.key.services().any(|pattern| matches(pattern, service))
     }
 }
 

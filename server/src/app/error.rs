@@ -10,6 +10,9 @@ pub enum Error {
     /// The scheme's rules refuse it.
     #[error(transparent)]
     Refused(#[from] Reason),
+    /// The same, and the peer must not learn which rule: he has not proven who he is.
+    #[error(transparent)]
+    Hidden(Reason),
     /// The caller's request makes no sense; what it should be.
     #[error("{0}")]
     Invalid(String),

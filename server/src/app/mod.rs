@@ -1,23 +1,42 @@
 //! What the server does, as plain functions: HTTP and the command line call them alike.
 
+mod admission;
 pub mod api_keys;
+mod bells;
 pub mod codes;
+mod confirm;
+mod decoy;
 mod device;
+mod devices;
 mod enrol;
+mod epochs;
 mod error;
+mod fetch;
+mod inbox;
+mod ledger;
+mod open_epoch;
+mod policy;
+mod receive;
 mod setup;
+mod trades;
 
 pub use device::Kind;
 pub use error::Error;
+pub use inbox::InboxMessage;
+pub use policy::Policy;
 pub use setup::{Folders, OpenError, init};
+pub use trades::{Message, Opening};
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 use twinseal_scheme::cose::Unsigned;
 use twinseal_scheme::id::ServerId;
 use twinseal_scheme::server_keys::ServerKeys;
 
+use self::bells::Bells;
+use self::decoy::Decoy;
+use self::epochs::Epochs;
 use crate::at_rest::AtRest;
 use crate::http::Limits;
 use crate::keys::ServerSecrets;
@@ -29,10 +48,15 @@ pub struct App {
     pub store: Store,
     /// What peers may use up.
     pub limits: Limits,
+    policy: Policy,
     secrets: Arc<ServerSecrets>,
     server_keys: ServerKeys,
     statement: Vec<u8>,
-    stopping: watch::Sender<bool>,
+    decoy: Decoy,
+    epochs: Epochs,
+    bells: Bells,
+    polls: Semaphore,
+    processors: Semaphore,
 }
 
 impl App {
@@ -40,7 +64,7 @@ impl App {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(folders: &Folders, limits: Limits) -> Result<App, OpenError> {
+    pub async fn open(folders: &Folders, limits: Limits, policy: Policy) -> Result<App, OpenError> {
         folders.check()?;
         let secrets = ServerSecrets::load(&folders.secrets)?;
         let store = Store::open(&folders.data, AtRest::new(secrets.at_rest_key())).await?;
@@ -50,13 +74,20 @@ impl App {
         if server_keys != secrets.server_keys(server_keys.sequence, server_keys.min_sequence) {
             return Err(OpenError::OtherKeys);
         }
+        let server_id = server_keys.server_id();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(App {
             store,
             limits,
+            policy,
             secrets: Arc::new(secrets),
             server_keys,
             statement,
-            stopping: watch::Sender::new(false),
+            decoy: Decoy::new(server_id),
+            epochs: Epochs::default(),
+            bells: Bells::new(),
+            polls: Semaphore::new(limits.polls_max),
+            processors: Semaphore::new(2 * processors),
         })
     }
 
@@ -76,12 +107,21 @@ impl App {
 
     /// Ends all waiting, since the server is about to stop.
     pub fn stop(&self) {
-        self.stopping.send_replace(true);
+        self.bells.stop();
     }
 
     /// Signs with the server's signing key.
     fn sign(&self, unsigned: Unsigned) -> Result<Vec<u8>, Error> {
         let signature = self.secrets.signing.sign(unsigned.to_sign())?;
         Ok(unsigned.finish(&signature))
+    }
+
+    /// Runs arithmetic beside the reactor, a bounded number of pieces at a time.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let _permit = self.processors.acquire().await.map_err(Error::internal)?;
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 }

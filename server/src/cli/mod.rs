@@ -2,6 +2,8 @@
 
 mod api_key;
 mod code;
+mod device;
+mod ek_roots;
 mod init;
 mod output;
 mod serve;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::{App, Folders};
+use crate::app::{App, Folders, Policy};
 use crate::http::Limits;
 use crate::store::Caller;
 use output::{Failure, Output};
@@ -45,9 +47,15 @@ enum Command {
     Init(init::Init),
     /// Serve devices and back ends until SIGTERM or Ctrl-C
     Serve(serve::Serve),
+    /// Certificate authorities of endorsement keys: which makers of chips are trusted
+    #[command(subcommand)]
+    EkRoots(ek_roots::EkRoots),
     /// Enrolment codes and links
     #[command(subcommand)]
     Code(code::Code),
+    /// Devices: expected, waiting for approval, enrolled, revoked
+    #[command(subcommand)]
+    Device(device::Device),
     /// Keys with which back ends call the API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
@@ -70,6 +78,8 @@ async fn dispatch(cli: Cli) -> Result<Output, Failure> {
     match cli.command {
         Command::Init(init) => init.run(common).await,
         Command::Serve(serve) => serve.run(common).await,
+        Command::EkRoots(roots) => roots.run(common).await,
+        Command::Device(device) => device.run(common).await,
         Command::Code(code) => code.run(common).await,
         Command::ApiKey(key) => key.run(common).await,
     }
@@ -81,7 +91,11 @@ impl Common {
     }
 
     async fn app(&self) -> Result<App, Failure> {
-        Ok(App::open(&self.folders(), Limits::default()).await?)
+        self.app_with(Policy::default()).await
+    }
+
+    async fn app_with(&self, policy: Policy) -> Result<App, Failure> {
+        Ok(App::open(&self.folders(), Limits::default(), policy).await?)
     }
 
     /// Who sits at the terminal, for the audit record: the user that owns this process.

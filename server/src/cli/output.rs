@@ -104,7 +104,9 @@ impl From<OpenError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let (code, next) = match &error {
-            Error::Refused(reason) => (reason.code(), "Correct it and try again."),
+            Error::Refused(reason) | Error::Hidden(reason) => {
+                (reason.code(), "Correct it and try again.")
+            }
             Error::Invalid(_) => ("invalid", "Correct it and try again."),
             Error::NotFound(_) => ("not-found", "Look at the list for what there is."),
             Error::Conflict(code, _) => (*code, "Look at what there is."),

@@ -9,9 +9,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use twinseal_scheme::ek::DeniedChip;
 
 use super::Common;
 use super::output::{Failure, Output, say};
+use crate::app::Policy;
 use crate::http::{Endpoint, Listeners, TlsFiles};
 
 /// Where devices are served by default.
@@ -48,12 +50,33 @@ struct Options {
     /// Its private key in PEM
     #[arg(long, value_name = "FILE", requires = "backend_tls_certificates")]
     backend_tls_key: Option<PathBuf>,
+    /// Devices without a code or a registered serial wait for `device approve`
+    #[arg(long)]
+    approve_by_hand: bool,
+    /// Accept EK certificates outside their validity: chips outlive certificates
+    #[arg(long)]
+    accept_expired_ek: bool,
+    /// Accept TPM simulators, as the assurance class `simulator`; for tests only
+    #[arg(long)]
+    insecure_accept_simulators: bool,
+    /// In the file only, as [[denied_chips]] with manufacturer, model or version
+    #[arg(skip)]
+    denied_chips: Vec<Denied>,
     /// How the log is written to standard error [default: text]
     #[arg(long, value_enum)]
     log: Option<LogForm>,
     /// What is logged: error, warn, info, debug or trace, also by module [default: info]
     #[arg(long, value_name = "FILTER")]
     log_level: Option<String>,
+}
+
+/// A sort of chip that is refused, by what its EK certificate says.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Denied {
+    manufacturer: Option<String>,
+    model: Option<String>,
+    version: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, ValueEnum)]
@@ -68,7 +91,7 @@ impl Serve {
     pub(super) async fn run(self, common: &Common) -> Result<Output, Failure> {
         let options = self.options()?;
         options.start_log()?;
-        let app = Arc::new(common.app().await?);
+        let app = Arc::new(common.app_with(options.policy()).await?);
         let listeners = Listeners::bind(&options.device()?, &options.backend()?).await?;
         let stop = stop_signal()?;
         let url = |(scheme, address)| format!("{scheme}://{address}");
@@ -107,6 +130,11 @@ impl Options {
                 .backend_tls_certificates
                 .or(file.backend_tls_certificates),
             backend_tls_key: self.backend_tls_key.or(file.backend_tls_key),
+            approve_by_hand: self.approve_by_hand || file.approve_by_hand,
+            accept_expired_ek: self.accept_expired_ek || file.accept_expired_ek,
+            insecure_accept_simulators: self.insecure_accept_simulators
+                || file.insecure_accept_simulators,
+            denied_chips: file.denied_chips,
             log: self.log.or(file.log),
             log_level: self.log_level.or(file.log_level),
         }
@@ -119,6 +147,20 @@ impl Options {
     fn backend(&self) -> Result<Endpoint, Failure> {
         let (chain, key) = (&self.backend_tls_certificates, &self.backend_tls_key);
         endpoint(self.backend_listen, BACKEND_LISTEN, chain, key)
+    }
+
+    fn policy(&self) -> Policy {
+        let denied = self.denied_chips.iter().cloned().map(|denied| DeniedChip {
+            manufacturer: denied.manufacturer,
+            model: denied.model,
+            version: denied.version,
+        });
+        Policy {
+            accept_expired: self.accept_expired_ek,
+            accept_simulators: self.insecure_accept_simulators,
+            approve_by_hand: self.approve_by_hand,
+            denied: denied.collect(),
+        }
     }
 
     fn start_log(&self) -> Result<(), Failure> {

@@ -37,7 +37,9 @@ pub(super) fn api_reply<T: IntoResponse>(answered: Result<T, Error>) -> Response
     };
     log(&error);
     let (status, code) = match &error {
-        Error::Refused(reason) => (refused_status(reason.outside()), reason.code()),
+        Error::Refused(reason) | Error::Hidden(reason) => {
+            (refused_status(reason.outside()), reason.code())
+        }
         Error::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
         Error::Conflict(code, _) => (StatusCode::CONFLICT, *code),
@@ -56,7 +58,7 @@ fn outside(error: &Error) -> Outside {
     match error {
         Error::Refused(reason) => reason.outside(),
         Error::Invalid(_) => Outside::Malformed,
-        Error::NotFound(_) | Error::Conflict(..) => Outside::Rejected,
+        Error::Hidden(_) | Error::NotFound(_) | Error::Conflict(..) => Outside::Rejected,
         Error::Busy | Error::Internal(_) => Outside::Busy,
     }
 }
@@ -74,7 +76,9 @@ fn refused_status(outside: Outside) -> StatusCode {
 /// our own is printed in debug form, which escapes.
 fn log(error: &Error) {
     match error {
-        Error::Refused(reason) => tracing::warn!(reason = reason.code(), "refused"),
+        Error::Refused(reason) | Error::Hidden(reason) => {
+            tracing::warn!(reason = reason.code(), "refused")
+        }
         Error::Internal(source) => {
             let mut causes = vec![format!("{source:?}")];
             let mut next = source.source();

@@ -24,8 +24,10 @@ pub struct Limits {
     pub device_body_max: usize,
     /// The longest body from a back end, bytes: the longest payload in base64, and its frame.
     pub backend_body_max: usize,
-    /// Messages that one device's queue may hold.
+    /// Messages that may wait to go down to one device.
     pub queue_max: u32,
+    /// Messages of one device that may wait for back ends.
+    pub inbox_max: u32,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             device_body_max: 257 * 1024,
             backend_body_max: 384 * 1024,
             queue_max: 1024,
+            inbox_max: 10_000,
         }
     }
 }

@@ -7,6 +7,7 @@ mod limits;
 mod listener;
 mod request;
 
+pub(crate) use backend::device_json;
 pub use backend::{Access, ROUTES, Route};
 pub use limits::Limits;
 pub use listener::{Endpoint, ListenError, TlsFiles};

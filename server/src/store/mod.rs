@@ -1,6 +1,6 @@
 //! Everything durable, and all SQL of the server.
 //!
-//! A file for each aggregate. What only reads is a method of [`Tx`], what changes something a
+//! A file for each aggregate. Every method can fail with [`StoreError`]. What only reads is a method of [`Tx`], what changes something a
 //! method of [`Write`]. A [`Write`] is made for a [`Caller`] and can only be committed together
 //! with an audit [`Entry`], so there is no change of which nobody knows who made it.
 //!
@@ -9,9 +9,19 @@
 
 mod api_keys;
 mod audit;
+mod bonds;
 mod caller;
 mod codes;
+mod devices;
+mod ek_certificates;
+mod enrolments;
+mod epochs;
+mod inbox;
+mod messages;
+mod registrations;
 mod settings;
+mod trades;
+mod uplinks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,9 +37,19 @@ use crate::clock::now_unix_seconds;
 
 pub use api_keys::{ApiKey, NewApiKey};
 pub use audit::{AuditRow, Entry};
+pub use bonds::{Attester, Standing};
 pub use caller::Caller;
 pub use codes::Code;
+pub use devices::{Device, DeviceFilter, State};
+pub use ek_certificates::EkCertificate;
+pub use enrolments::{Enrolment, EnrolmentLimits, StoredGrant, StoredOffer};
+pub use epochs::{Agreement, Epoch};
+pub use inbox::Delivery;
+pub use messages::{MessageKey, StoredMessage};
+pub use registrations::Registration;
 pub use settings::PUBLIC_URL;
+pub use trades::{StoredTrade, TradeFilter, stage_word};
+pub use uplinks::Uplink;
 
 /// The database's file in the data folder.
 pub const FILE_NAME: &str = "twinseal.sqlite";

@@ -2,5 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod command_line;
+mod device;
+mod limits;
 mod rig;
 mod routes;
+mod secrecy;
+mod trades;
+mod uplinks;

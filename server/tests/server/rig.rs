@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use twinseal_server::app::api_keys::Scope;
 
 /// A folder in which a server was made.
 pub struct Place {
@@ -53,6 +54,15 @@ impl Place {
         error["error"]["code"].as_str().unwrap().to_owned()
     }
 
+    /// A key for everything.
+    pub fn api_key(&self) -> String {
+        let mut args = vec!["api-key", "create", "--name", "test", "--service", "*"];
+        for scope in Scope::ALL {
+            args.extend(["--scope", scope.word()]);
+        }
+        self.json(&args)["key"].as_str().unwrap().to_owned()
+    }
+
     pub fn serve(&self) -> Server {
         self.serve_with(&[])
     }
@@ -72,7 +82,7 @@ impl Place {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).expect(&line);
         let url = |side: &str| said["listening"][side].as_str().unwrap().to_owned();
-        Server { backend: url("backend"), child }
+        Server { device: url("device"), backend: url("backend"), child }
     }
 
     pub fn log(&self) -> String {
@@ -89,11 +99,18 @@ pub fn client() -> reqwest::Client {
 
 /// A running server; killed when it is dropped.
 pub struct Server {
+    pub device: String,
     pub backend: String,
     child: Child,
 }
 
 impl Server {
+    /// Ends it as a crash or a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -1,13 +1,20 @@
 //! The back-end side: JSON under `/api/v1/`, each route with the scope that it needs.
 
 mod access;
+mod devices;
+mod inbox;
+mod input;
+mod output;
+mod trades;
+
+pub(crate) use output::device as device_json;
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 
 use super::{error, request};
@@ -37,11 +44,45 @@ pub struct Route {
     handler: fn() -> MethodRouter<Arc<App>>,
 }
 
+/// Entries of a list, unless the caller asks for fewer or more.
+const PAGE: u32 = 50;
+const PAGE_MAX: u32 = 100;
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: fn() -> MethodRouter<Arc<App>>,
+) -> Route {
+    Route { method, path, access, handler }
+}
+
+const DEVICES: Access = Access::Key(Scope::DevicesRead);
+const READ: Access = Access::Key(Scope::TradesRead);
+const WRITE: Access = Access::Key(Scope::TradesWrite);
+
 /// Every route of the back-end side.
 pub const ROUTES: &[Route] = &[
-    Route { method: "GET", path: "/healthz", access: Access::Open, handler: || get(healthy) },
-    Route { method: "GET", path: "/readyz", access: Access::Open, handler: || get(ready) },
-    Route { method: "GET", path: "/openapi.json", access: Access::Open, handler: || get(openapi) },
+    route("GET", "/healthz", Access::Open, || get(healthy)),
+    route("GET", "/readyz", Access::Open, || get(ready)),
+    route("GET", "/openapi.json", Access::Open, || get(openapi)),
+    route("GET", "/api/v1/devices", DEVICES, || get(devices::list)),
+    route("GET", "/api/v1/devices/{device}", DEVICES, || get(devices::show)),
+    route("POST", "/api/v1/devices/{device}/exchange", WRITE, || post(trades::exchange)),
+    route("POST", "/api/v1/devices/{device}/trades", WRITE, || post(trades::open)),
+    route("GET", "/api/v1/devices/{device}/trades/{trade}", READ, || get(trades::show)),
+    route("POST", "/api/v1/devices/{device}/trades/{trade}/messages", WRITE, || post(trades::send)),
+    route("GET", "/api/v1/devices/{device}/trades/{trade}/messages", READ, || {
+        get(trades::messages)
+    }),
+    route("GET", "/api/v1/devices/{device}/trades/{trade}/messages/{index}", READ, || {
+        get(trades::payload)
+    }),
+    route("POST", "/api/v1/devices/{device}/trades/{trade}/close", WRITE, || post(trades::close)),
+    route("GET", "/api/v1/devices/{device}/trades/{trade}/receipt", READ, || get(trades::receipt)),
+    route("GET", "/api/v1/trades", READ, || get(trades::list)),
+    route("GET", "/api/v1/inbox", READ, || get(inbox::get)),
+    route("POST", "/api/v1/inbox/acknowledge", WRITE, || post(inbox::acknowledge)),
 ];
 
 pub(super) fn router(app: Arc<App>) -> Router {

@@ -1,0 +1,108 @@
+//! What operators decide about devices.
+
+use std::collections::BTreeMap;
+
+use twinseal_scheme::ek::Authorities;
+use twinseal_scheme::enrol::UserInfo;
+use twinseal_scheme::id::DeviceId;
+use twinseal_scheme::serial::HardwareSerial;
+
+use super::{App, Error};
+use crate::store::{Caller, Device, Entry, State};
+
+impl App {
+    /// Expects a chip, with what is known of its owner: "the server center records the serial and
+    /// the user information beforehand". It admits one enrolment, also of a chip that was revoked.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] `serial-live`; [`twinseal_scheme::Reason::BadUserInfo`].
+    pub async fn register(
+        &self,
+        caller: &Caller,
+        serial: &HardwareSerial,
+        user_info: BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let user_info = UserInfo::new(user_info)?;
+        let mut write = self.store.write(caller).await?;
+        let devices = write.devices_of(serial).await?;
+        if let Some(live) = devices.iter().find(|device| is_trading(device.state)) {
+            let text = format!("this chip is device {} already", live.id);
+            return Err(Error::Conflict("serial-live", text));
+        }
+        write.put_registration(serial, &user_info).await?;
+        Ok(write.commit(Entry::new("device.register", "a serial")).await?)
+    }
+
+    /// Lets a device in that waits for approval.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] `not-awaiting`.
+    pub async fn approve(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
+        self.change_state(caller, id, "device.approve", State::Active, |device| {
+            match device.state {
+                State::Awaiting => Ok(()),
+                state => {
+                    let text = format!("the device is {}, not awaiting approval", state.word());
+                    Err(Error::Conflict("not-awaiting", text))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Ends a device's enrolment for ever. Its chip needs to be registered to enrol again.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] `revoked`.
+    pub async fn revoke(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
+        self.change_state(caller, id, "device.revoke", State::Revoked, |device| {
+            match device.state {
+                State::Revoked => {
+                    Err(Error::Conflict("revoked", "the device is revoked already".to_owned()))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Trusts a root for EK certificates, or supplies an intermediate one; gives its id.
+    ///
+    /// # Errors
+    /// [`twinseal_scheme::Reason::EkCertForm`], [`twinseal_scheme::Reason::EkCertTrailing`].
+    pub async fn add_ek_certificate(
+        &self,
+        caller: &Caller,
+        der: &[u8],
+        is_root: bool,
+    ) -> Result<String, Error> {
+        let mut authorities = Authorities::new();
+        authorities.add_root(der)?;
+        let mut write = self.store.write(caller).await?;
+        let kind = if is_root { "root" } else { "intermediate" };
+        let id = write.put_ek_certificate(kind, der).await?;
+        write.commit(Entry::new("ek-roots.add", format!("{kind} {id}"))).await?;
+        Ok(id)
+    }
+
+    async fn change_state(
+        &self,
+        caller: &Caller,
+        id: &DeviceId,
+        action: &'static str,
+        state: State,
+        may: impl FnOnce(&Device) -> Result<(), Error>,
+    ) -> Result<Device, Error> {
+        let mut write = self.store.write(caller).await?;
+        let device = write.device(id).await?.ok_or(Error::NotFound("device"))?;
+        may(&device)?;
+        write.set_state(id, state).await?;
+        write.commit(Entry::of(action, *id, state.word())).await?;
+        Ok(Device { state, ..device })
+    }
+}
+
+/// A chip in quarantine may be registered: that is how its re-enrolment is approved.
+fn is_trading(state: State) -> bool {
+    matches!(state, State::Active | State::Awaiting)
+}
