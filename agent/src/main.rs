@@ -1,6 +1,7 @@
 //! twinseal-agent: the agent as a system service.
 
 use std::env;
+use std::io::IsTerminal;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
@@ -33,7 +34,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let filter = EnvFilter::try_from_env("TWINSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {

@@ -52,12 +52,17 @@ impl Signer {
     }
 }
 
+/// Every connection has a lane of its own.
+fn lane_of(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Objects for Chip {
     fn find<'a>(&'a self, request: &'a Request, path: &'a str) -> Pending<'a, Option<Object>> {
         Box::pin(async move {
-            let mut hasher = DefaultHasher::new();
-            request.session.name.as_str().hash(&mut hasher);
-            let lane = self.hardware.lane(hasher.finish());
+            let lane = self.hardware.lane(lane_of(&request.session.name));
             let (key, signed) = (self.keys.signing.clone(), Arc::clone(&self.signed));
             let signer = Arc::new(Signer { lane, key, signed });
             (path == PATH).then(|| Object::default().with(&*SIGNER, signer))
@@ -112,11 +117,14 @@ async fn a_client_that_leaves_gives_its_place_up() {
         let call = zbus::Message::method_call(PATH, "Sign").destination(NAME).interface(NAME);
         leaving.send(&call.build(&(vec![1u8; 32],)).unwrap()).await.unwrap();
     }
+    let lane = served.hardware.lane(lane_of(leaving.unique_name().unwrap()));
     leaving.close().await.unwrap();
     let staying = connect(&bus).await;
     let left = AtomicUsize::new(SIGNATURES_EACH);
     sign_often(&staying, 2, &left).await;
     assert_eq!(left.into_inner(), 0);
+    // A lane is first in, first out: whatever still waited there is done before this.
+    lane.sign(&served.key, [3; 32]).await.unwrap();
     let signed = served.signed.load(Ordering::SeqCst);
     assert!(signed < ASKED, "{signed} signatures, most of them for nobody");
     served.stop().await;

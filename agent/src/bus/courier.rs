@@ -26,6 +26,7 @@ impl View {
         (wait_ms, _): (u32, NoOptions),
     ) -> Result<(u64, &'static str, ByteBuf), Error> {
         let next = self.agent.next(&self.caller, wait(wait_ms)).await?;
+        self.leave_nothing_behind();
         Ok(next.map_or((0, "", ByteBuf::new()), |carry| {
             (carry.id, carry.kind.word(), carry.body.into())
         }))

@@ -74,7 +74,20 @@ impl View {
     }
 
     async fn listen(self: Arc<Self>, (service, _): (String, NoOptions)) -> Result<(), Error> {
-        self.agent.listen(&self.caller, &service).await
+        // The agent runs this to its end even when the caller has gone, so this waits for the end.
+        let listening = tokio::spawn(async move {
+            let done = self.agent.listen(&self.caller, &service).await;
+            self.leave_nothing_behind();
+            done
+        });
+        listening.await.unwrap_or_else(|_| Err(Kind::Internal.into()))
+    }
+
+    /// What a connection has taken on goes when it leaves. It may have left before it was given.
+    pub(super) fn leave_nothing_behind(&self) {
+        if self.request.session.is_gone() {
+            self.agent.caller_gone(&self.caller.connection);
+        }
     }
 
     fn status<V>(

@@ -112,7 +112,7 @@ impl Shared {
         let mut gone = pin!(session.gone());
         let answer = tokio::select! {
             biased;
-            () = &mut gone => return,
+            () = &mut gone => return tracing::info!(uid = session.uid, "a caller left before his answer"),
             answer = tokio::time::timeout(TIME_LIMIT, answer) => answer,
         };
         match answer.unwrap_or_else(|_| Err(took_too_long())) {

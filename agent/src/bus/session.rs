@@ -23,7 +23,7 @@ pub struct Session {
     pub uid: u32,
     /// The user's groups, from the same source; empty when the bus does not know all of them.
     pub groups: Arc<[u32]>,
-    gone: watch::Receiver<()>,
+    gone: watch::Receiver<bool>,
 }
 
 impl Session {
@@ -32,15 +32,15 @@ impl Session {
         Caller { uid: self.uid, gids: self.groups.to_vec(), connection: self.name.to_string() }
     }
 
-    /// Resolves when the connection has left the bus.
-    pub async fn gone(&self) {
-        // Nothing is ever sent: the channel ends with the entry in the table.
-        let _ = self.gone.clone().changed().await;
-    }
-
     /// Whether the connection has left the bus.
     pub fn is_gone(&self) -> bool {
-        self.gone.has_changed().is_err()
+        *self.gone.borrow()
+    }
+
+    /// Resolves when the connection has left the bus.
+    pub async fn gone(&self) {
+        // It fails only when there is no table any more, and so no connection.
+        let _ = self.gone.clone().wait_for(|gone| *gone).await;
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 pub(super) struct Entry {
     session: OnceCell<Session>,
-    alive: watch::Sender<()>,
+    gone: watch::Sender<bool>,
 }
 
 impl Sessions {
@@ -63,7 +63,7 @@ impl Sessions {
     pub(super) fn note(&self, name: &UniqueName<'_>) -> Arc<Entry> {
         let mut entries = locked(&self.entries);
         let entry = entries.entry(name.to_owned().into()).or_insert_with(|| {
-            Arc::new(Entry { session: OnceCell::new(), alive: watch::Sender::new(()) })
+            Arc::new(Entry { session: OnceCell::new(), gone: watch::Sender::new(false) })
         });
         Arc::clone(entry)
     }
@@ -78,7 +78,7 @@ impl Sessions {
         name: &UniqueName<'_>,
         entry: &Entry,
     ) -> zbus::Result<Session> {
-        let gone = entry.alive.subscribe();
+        let gone = entry.gone.subscribe();
         let session = entry.session.get_or_try_init(|| identify(bus, name, gone));
         session.await.cloned()
     }
@@ -98,6 +98,7 @@ impl Sessions {
     /// Forgets a connection that has left; everything that waits for [`Session::gone`] goes on.
     pub(super) fn leave(&self, name: &UniqueName<'_>) -> Option<Session> {
         let entry = locked(&self.entries).remove(name.as_str())?;
+        entry.gone.send_replace(true);
         entry.session.get().cloned()
     }
 
@@ -112,7 +113,7 @@ impl Sessions {
 async fn identify(
     bus: &Connection,
     name: &UniqueName<'_>,
-    gone: watch::Receiver<()>,
+    gone: watch::Receiver<bool>,
 ) -> zbus::Result<Session> {
     let bus = DBusProxy::new(bus).await?;
     let credentials = bus.get_connection_credentials(BusName::Unique(name.to_owned())).await?;
