@@ -15,6 +15,9 @@ use crate::{
     Message, Options, Outcome, Status, TradeId, TradeView,
 };
 
+/// Longer than the server keeps an unfinished enrolment.
+const ENROLMENT_TIME: Duration = Duration::from_secs(600);
+
 /// The agent. Cheap to clone; all clones are one agent.
 #[derive(Clone)]
 pub struct Agent {
@@ -119,8 +122,13 @@ impl Agent {
         let begun = self
             .whole(|engine| async move { engine.enrol(&caller, &link, user_info).await })
             .await?;
-        let engine = Arc::clone(&self.engine);
-        tokio::spawn(async move { engine.time_enrolment(begun).await });
+        let engine = Arc::downgrade(&self.engine);
+        tokio::spawn(async move {
+            tokio::time::sleep(ENROLMENT_TIME).await;
+            if let Some(engine) = engine.upgrade() {
+                engine.time_out_enrolment(begun);
+            }
+        });
         Ok(begun)
     }
 

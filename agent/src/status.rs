@@ -132,3 +132,10 @@ pub struct Identity {
     /// The endorsement key's certificate, DER, as the chip holds it.
     pub ek_certificate: Option<Vec<u8>>,
 }
+
+/// Never shows the serial.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(..)")
+    }
+}

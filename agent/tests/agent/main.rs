@@ -1,6 +1,10 @@
 //! The agent on a real TPM emulator, with the server played by the scheme's own functions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod answers;
+mod callers;
 mod enrolment;
+mod restarts;
 mod server;
+mod trades;
 mod world;

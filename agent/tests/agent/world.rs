@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use twinseal_agent::{
-    Agent, Caller, CarryKind, Config, Error, JobState, Options, Outcome, State, TradeId,
+    Agent, Caller, CarryId, CarryKind, Config, Error, JobState, Options, Outcome, State, TradeId,
 };
 use twinseal_swtpm_tests::{EkKind, Swtpm};
 
@@ -18,7 +18,7 @@ pub const LONG: Duration = Duration::from_secs(20);
 
 /// Fields drop in their order: the agent lets go of the chip before it is switched off.
 pub struct World {
-    agent: Option<Agent>,
+    pub agent: Option<Agent>,
     pub server: Server,
     pub chip: Swtpm,
     pub dir: TempDir,
@@ -131,11 +131,57 @@ impl World {
     /// The agent ends and starts again; the server and the chip go on.
     pub async fn restart(&mut self) {
         self.stop().await;
-        self.agent = Some(start_when_free(config(self.dir.path(), &self.chip)).await);
+        self.restart_stopped().await;
     }
 
     pub async fn stop(&mut self) {
         self.agent.take().unwrap().stop().await;
+    }
+
+    /// Starts the agent that was stopped.
+    pub async fn restart_stopped(&mut self) {
+        self.agent = Some(start_when_free(config(self.dir.path(), &self.chip)).await);
+    }
+
+    /// Waits until the agent stands so.
+    pub async fn state(&self, state: State) {
+        self.until(|agent| agent.status().state == state).await;
+    }
+
+    /// Waits until so much is in the outbox.
+    pub async fn until_pending(&self, pending: u32) {
+        self.until(|agent| agent.status().pending == pending).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Agent) -> bool) {
+        let deadline = tokio::time::Instant::now() + LONG;
+        while !holds(self.agent()) {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", self.agent().status());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The item of this kind that is offered: the same bytes as before, under another name. An
+    /// item that is under way is given up first.
+    pub async fn offered_again(&self, kind: CarryKind, body: &[u8]) -> CarryId {
+        self.agent().caller_gone(&root().connection);
+        loop {
+            let carry = self.agent().next(&root(), LONG).await.unwrap().unwrap();
+            if carry.kind == kind {
+                assert_eq!(carry.body, body);
+                return carry.id;
+            }
+        }
+    }
+
+    /// The message that is offered.
+    pub async fn next_message(&self) -> (CarryId, Vec<u8>) {
+        loop {
+            let carry = self.agent().next(&root(), LONG).await.unwrap().unwrap();
+            if carry.kind == CarryKind::Message {
+                return (carry.id, carry.body);
+            }
+        }
     }
 
     pub async fn open_trade(&self, caller: &Caller, options: &Options) -> TradeId {
@@ -150,7 +196,7 @@ impl World {
 }
 
 /// Tasks of the old agent may hold its state for a moment.
-async fn start_when_free(config: Config) -> Agent {
+pub async fn start_when_free(config: Config) -> Agent {
     loop {
         match Agent::start(config.clone()).await {
             Ok(agent) => return agent,

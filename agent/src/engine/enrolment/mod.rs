@@ -4,8 +4,6 @@
 mod grant;
 mod steps;
 
-use std::time::Duration;
-
 use rand_core::{OsRng, RngCore};
 use twinseal_hardware::Ek;
 use twinseal_scheme::Reason;
@@ -19,8 +17,6 @@ use crate::{Caller, CarryKind, Error, JobId, Kind, State};
 
 /// A job's steps: challenge, claim, activation, confirmation.
 const STEPS: u32 = 4;
-/// Longer than the server keeps an unfinished enrolment.
-const JOB_TIME: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// Begins an enrolment: chooses the EK, makes the keys, keeps them.
@@ -129,10 +125,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the job when it takes longer than the server remembers it. What was sent may still
-    /// be granted.
-    pub(crate) async fn time_enrolment(&self, job: JobId) {
-        tokio::time::sleep(JOB_TIME).await;
+    /// Ends the job when it has taken longer than the server remembers it. What was sent may
+    /// still be granted.
+    pub(crate) fn time_out_enrolment(&self, job: JobId) {
         if lock(&self.jobs).enrolment() == Some(job) {
             let error = Error::new(Kind::Timeout, "the server has not answered for ten minutes")
                 .and("see whether the courier reaches it, and enrol again");

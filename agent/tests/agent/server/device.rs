@@ -91,7 +91,8 @@ impl Device {
 
     pub(super) fn acknowledge(&mut self, trade: TradeId, index: u32) {
         let is_it = |content: &Content| content.trade == trade && content.index.number() == index;
-        if self.downlinks.front().is_some_and(|(_, content)| is_it(content)) {
+        let is_heard = !self.is_deaf;
+        if is_heard && self.downlinks.front().is_some_and(|(_, content)| is_it(content)) {
             self.downlinks.pop_front();
             self.sealed = None;
         }

@@ -136,6 +136,7 @@ impl Server {
                 downlinks: VecDeque::new(),
                 sealed: None,
                 down_seq: 0,
+                is_deaf: false,
             });
         }
         Ok(sealed)

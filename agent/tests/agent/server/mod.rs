@@ -85,6 +85,8 @@ pub struct Device {
     downlinks: VecDeque<(Outer, Content)>,
     sealed: Option<(u64, Vec<u8>)>,
     down_seq: u32,
+    /// Hears no acknowledgements.
+    pub is_deaf: bool,
 }
 
 struct Known {
@@ -180,6 +182,9 @@ impl Server {
         let Some(keys) = device.epochs.get(&epoch).cloned() else {
             return Err(Reason::EpochNotOpen);
         };
+        if envelope.route.sequence < self.keys.min_sequence {
+            self.verdict = Some(Answer::Refused(Reason::StatementStale.code().to_owned()));
+        }
         if let Some(verdict) = self.verdict.take() {
             return verdict.seal(&keys.answer_key(), bytes, &mut OsRng);
         }
