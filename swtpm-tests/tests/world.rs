@@ -1,0 +1,68 @@
+//! A world with one server and its devices: they enrol, over HTTP and HTTPS, through outages.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use twinseal_swtpm_tests::{Device, EkKind, Swtpm, User, Vendor, World, enrol};
+
+#[test]
+fn devices_enrol_with_both_kinds_of_ek() {
+    let world = World::start();
+    for kind in EkKind::ALL {
+        let chip = Swtpm::builder().only(kind).start();
+        let info = format!("till with {kind:?}");
+        world.enrolled(Device::builder().chip(chip), &[("holder", &info)]);
+        let found = world.server().run(&["device", "list", "--find", &info]);
+        let found = found["devices"].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0]["assurance"], "tpm-ek", "{found:?}");
+    }
+}
+
+#[test]
+fn the_wire_is_on_tape_and_shows_no_user_information() {
+    let world = World::start();
+    let device = world.enrolled(Device::builder(), &[("holder", "a very particular holder")]);
+    assert!(device.wire().heard(b"POST /device/v1/"));
+    assert!(!device.wire().heard(b"a very particular holder"));
+}
+
+#[test]
+fn https_is_checked_by_host_name() {
+    let world = World::start_https();
+    let device = world.enrolled(Device::builder(), &[]);
+    assert!(!device.wire().heard(b"POST /device/v1/"));
+}
+
+#[test]
+fn a_simulator_is_not_enrolled_as_a_chip() {
+    let world = World::start();
+    let chip = Swtpm::builder().vendor(Vendor::Swtpm).start();
+    let device = world.device(Device::builder().chip(chip));
+    let refusal = enrol(&device, &world.link(&device), &[]).unwrap_err();
+    assert!(refusal.contains("org.twinseal.Error.Rejected"), "{refusal}");
+    assert_eq!(device.state(), "NotEnrolled");
+    assert!(world.server().log().contains("simulator"), "{}", world.server().log());
+}
+
+#[test]
+fn an_enrolment_outlives_outages() {
+    let mut world = World::start();
+    let mut device = world.device(Device::builder());
+    let link = world.link(&device);
+    device.wire().cut();
+    std::thread::scope(|scope| {
+        let enrolment = scope.spawn(|| enrol(&device, &link, &[]));
+        while device.state() != "Enrolling" {
+            assert!(!enrolment.is_finished());
+        }
+        device.wire().mend();
+        enrolment.join().unwrap().unwrap();
+    });
+    world.restart_server();
+    device.kill_agent();
+    device.restart_agent();
+    world.start_courier(&mut device);
+    assert_eq!(device.state(), "Active");
+    let serial = device.property(User::Operator, "", "", "HardwareSerial").unwrap();
+    let found = world.server().run(&["device", "list", "--serial", &serial]);
+    assert_eq!(found["devices"].as_array().unwrap().len(), 1);
+}
