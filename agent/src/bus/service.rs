@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde::Serialize;
+use tokio::task::JoinSet;
 use zbus::fdo::{DBusProxy, RequestNameFlags, RequestNameReply};
 use zbus::message::{Flags, Type};
 use zbus::names::{BusName, UniqueName};
@@ -66,24 +67,26 @@ impl Service {
         Ok(Self { shared: Arc::new(shared), stream })
     }
 
-    /// Answers calls until the bus goes away or the future is dropped.
+    /// Answers calls until the bus goes away or the future is dropped; calls in work end with it.
     pub async fn run(mut self) {
+        let mut calls = JoinSet::new();
         // Nothing in this loop waits for anything but the next message: while it waited, zbus
         // could not hand over the replies that the answers in work are waiting for.
         while let Some(Ok(message)) = self.stream.next().await {
+            while calls.try_join_next().is_some() {}
             match message.message_type() {
-                Type::MethodCall => self.take_call(message),
+                Type::MethodCall => self.take_call(message, &mut calls),
                 Type::Signal => self.take_signal(&message),
                 _ => {}
             }
         }
     }
 
-    fn take_call(&self, message: Message) {
+    fn take_call(&self, message: Message, calls: &mut JoinSet<()>) {
         let Some(sender) = message.header().sender().map(UniqueName::to_owned) else { return };
         let entry = self.shared.sessions.note(&sender);
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.serve(&sender, &entry, message).await });
+        calls.spawn(async move { shared.serve(&sender, &entry, message).await });
     }
 
     fn take_signal(&self, message: &Message) {

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 use twinseal_client::{CourierProxy, ErrorKind, MAX_WAIT_MS, Options};
 use zbus::connection::Builder;
 
@@ -28,12 +29,12 @@ const LONGEST_WAIT_FOR_AGENT: Duration = Duration::from_secs(2);
 /// [`BadConfig`]; everything else passes, and is waited for.
 pub async fn run(config: &Config) -> Result<Infallible, BadConfig> {
     let carrier = Carrier::new(config)?;
-    let gate = Gate::new(config.backoff_max());
+    let gate = Arc::new(Gate::new(config.backoff_max()));
     let mut waits = Backoff::new(FIRST_WAIT, LONGEST_WAIT_FOR_AGENT.min(config.backoff_max()));
     loop {
         let ended = match Builder::system().build().await {
             Ok(bus) => {
-                let lane = Lane { bus, carrier: carrier.clone(), gate: gate.clone() };
+                let lane = Lane { bus, carrier: carrier.clone(), gate: Arc::clone(&gate) };
                 lane.run_all(config.server.as_deref(), &mut waits).await
             }
             Err(error) => error,
@@ -47,7 +48,7 @@ pub async fn run(config: &Config) -> Result<Infallible, BadConfig> {
 struct Lane {
     bus: zbus::Connection,
     carrier: Carrier,
-    gate: Gate,
+    gate: Arc<Gate>,
 }
 
 impl Lane {
@@ -79,11 +80,11 @@ impl Lane {
         server: Option<&str>,
     ) -> zbus::Result<Infallible> {
         loop {
-            self.gate.wait().await;
             let (id, kind, body) = courier.next(MAX_WAIT_MS, Options::new()).await?;
             if id == 0 {
                 continue;
             }
+            self.gate.pass().await;
             let origin = match server {
                 Some(server) => server.to_owned(),
                 None => courier.origin().await?,
@@ -140,35 +141,41 @@ fn report(error: &zbus::Error) {
 }
 
 /// Shut for a while when the server cannot be reached, for all lanes together.
-#[derive(Debug, Clone)]
-struct Gate(Arc<Mutex<Closed>>);
-
 #[derive(Debug)]
-struct Closed {
-    until: Instant,
-    waits: Backoff,
+struct Gate {
+    shut_until: watch::Sender<Instant>,
+    waits: Mutex<Backoff>,
 }
 
 impl Gate {
     fn new(longest: Duration) -> Self {
-        let waits = Backoff::new(FIRST_WAIT.min(longest), longest);
-        Self(Arc::new(Mutex::new(Closed { until: Instant::now(), waits })))
+        Self {
+            shut_until: watch::Sender::new(Instant::now()),
+            waits: Mutex::new(Backoff::new(FIRST_WAIT.min(longest), longest)),
+        }
     }
 
-    async fn wait(&self) {
-        let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).until;
-        sleep_until(until).await;
+    /// Until it is open.
+    async fn pass(&self) {
+        let mut shut_until = self.shut_until.subscribe();
+        loop {
+            let until = *shut_until.borrow_and_update();
+            if until <= Instant::now() {
+                return;
+            }
+            let _ = timeout_at(until, shut_until.changed()).await;
+        }
     }
 
     fn note(&self, reached: bool) {
-        let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if reached {
-            closed.waits.succeeded();
-            closed.until = now;
-        } else if closed.until <= now {
+            waits.succeeded();
+            self.shut_until.send_replace(now);
+        } else if *self.shut_until.borrow() <= now {
             // Lanes that fail together are one failure.
-            closed.until = now + closed.waits.failed();
+            self.shut_until.send_replace(now + waits.failed());
         }
     }
 }
