@@ -267,6 +267,15 @@ impl Device {
     }
 }
 
+/// An `ay` as GVariant text, in the form in which answers have it.
+pub fn bytes(value: &[u8]) -> String {
+    let bytes: Vec<String> = value.iter().map(|byte| format!("{byte:#04x}")).collect();
+    match bytes.is_empty() {
+        true => "@ay []".to_owned(),
+        false => format!("[byte {}]", bytes.join(", ")),
+    }
+}
+
 /// An error that a call met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -33,7 +33,7 @@ pub use authority::{EkAuthority, Vendor};
 pub use bus::{Bus, BusBuilder, User};
 pub use child::{is_child, rerun, rerun_command};
 pub use daemon::Daemon;
-pub use device::{Device, DeviceBuilder, ENROL, Refusal};
+pub use device::{Device, DeviceBuilder, ENROL, Refusal, bytes};
 pub use http::{Api, Reply};
 pub use programs::program;
 pub use recorder::{Recorder, Tape};

@@ -1,7 +1,11 @@
 //! A world with one server and its devices: they enrol, over HTTP and HTTPS, through outages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use twinseal_swtpm_tests::{Device, EkKind, Swtpm, User, Vendor, World, enrol};
+use serde_json::json;
+use twinseal_swtpm_tests::{Api, Device, EkKind, Swtpm, User, Vendor, World, bytes, enrol};
+
+const SERVICE: &str = "com.example.till";
+const APP: User = User::App(2001);
 
 #[test]
 fn devices_enrol_with_both_kinds_of_ek() {
@@ -65,4 +69,40 @@ fn an_enrolment_outlives_outages() {
     let serial = device.property(User::Operator, "", "", "HardwareSerial").unwrap();
     let found = world.server().run(&["device", "list", "--serial", &serial]);
     assert_eq!(found["devices"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_application_and_a_back_end_exchange() {
+    let world = World::start();
+    let device = world.enrolled(Device::builder().service(SERVICE, &[APP]), &[]);
+    let api = world.server().api(&["trades:read", "trades:write"]);
+    let question = bytes(b"a question");
+    let exchange = |user| device.call(user, "", "Exchange", &[SERVICE, &question, "{}"]);
+
+    let answer = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| exchange(APP));
+        reply(&api, "YW4gYW5zd2Vy", || asking.is_finished());
+        asking.join().unwrap().unwrap()
+    });
+    assert!(answer.starts_with(&format!("({}, objectpath", bytes(b"an answer"))), "{answer}");
+    assert!(!device.wire().heard(b"a question") && !device.wire().heard(b"an answer"));
+
+    let refusal = exchange(User::App(2002)).unwrap_err();
+    assert_eq!(refusal.name, "org.twinseal.Error.NotAllowed");
+}
+
+/// Answers the first question that comes, with base64.
+fn reply(api: &Api, payload: &str, given_up: impl Fn() -> bool) {
+    let question = loop {
+        let inbox = api.get("/api/v1/inbox?wait_ms=1000").ok();
+        if let Some(question) = inbox["messages"].as_array().and_then(|all| all.first()) {
+            break question.clone();
+        }
+        assert!(!given_up(), "the device asks no more: {inbox}");
+    };
+    assert_eq!(question["payload"], "YSBxdWVzdGlvbg==", "{question}");
+    let (device, trade) = (&question["device"], &question["trade"]);
+    let path = |part: &serde_json::Value| part.as_str().unwrap().to_owned();
+    let messages = format!("/api/v1/devices/{}/trades/{}/messages", path(device), path(trade));
+    api.post(&messages, &json!({ "payload": payload })).ok();
 }
