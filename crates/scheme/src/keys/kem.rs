@@ -61,6 +61,9 @@ impl KemPublic {
 
     fn from_bytes(bytes: &[u8]) -> Result<KemPublic, Reason> {
         encapsulation_key(bytes)?;
+        if !is_reduced(bytes) {
+            return Err(Reason::UnknownKey);
+        }
         Ok(KemPublic { bytes: bytes.to_vec(), id: KeyId(sha256(&[&SPKI_PREFIX, bytes])) })
     }
 }
@@ -119,6 +122,19 @@ impl KemPrivate {
 
 fn encapsulation_key(bytes: &[u8]) -> Result<EncapsulationKey, Reason> {
     EncapsulationKey::new(&ML_KEM_768, bytes).map_err(|_| Reason::UnknownKey)
+}
+
+/// Whether every number in the key is below q = 3329 (FIPS 203 section 7.2): else one key would
+/// have several encodings. The library checks it only when it encapsulates.
+fn is_reduced(key: &[u8]) -> bool {
+    const SEED_LEN: usize = 32;
+    let numbers = key.get(..KEM_PUBLIC_LEN - SEED_LEN).unwrap_or_default();
+    numbers.chunks(3).all(|packed| {
+        let [low, middle, high] = packed else { return false };
+        let first = u16::from(*low) | u16::from(middle & 0x0f) << 8;
+        let second = u16::from(middle >> 4) | u16::from(*high) << 4;
+        first < 3329 && second < 3329
+    })
 }
 
 #[cfg(test)]
