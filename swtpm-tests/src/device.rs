@@ -39,6 +39,7 @@ pub struct DeviceBuilder {
     enrollers: Vec<User>,
     services: Vec<(String, Vec<User>)>,
     hardware: String,
+    state: Option<PathBuf>,
 }
 
 impl Default for DeviceBuilder {
@@ -49,6 +50,7 @@ impl Default for DeviceBuilder {
             enrollers: vec![User::Operator],
             services: Vec::new(),
             hardware: String::new(),
+            state: None,
         }
     }
 }
@@ -89,6 +91,15 @@ impl DeviceBuilder {
         self
     }
 
+    /// The agent begins with all that the agent of `other`, which is best ended first, has on
+    /// its disk, its keys to that included: what a thief of the disk has. Its courier carries to
+    /// where that of `other` did.
+    #[must_use]
+    pub fn state_of(mut self, other: &Device) -> Self {
+        self.state = Some(own_dir(other.bus.folder()));
+        self
+    }
+
     /// Starts everything; the agent is on the bus when this returns.
     ///
     /// # Panics
@@ -102,7 +113,12 @@ impl DeviceBuilder {
             .actions(product("agent/dist/org.twinseal.policy"))
             .start();
         let tcti = self.tcti.unwrap_or_else(|| chip.tcti());
-        install(bus.folder(), &self.services, &tcti, &self.hardware);
+        let own = own_dir(bus.folder());
+        if let Some(state) = &self.state {
+            let copied = Command::new("cp").arg("-a").args([state, &own]).status();
+            assert!(copied.is_ok_and(|status| status.success()), "{}", state.display());
+        }
+        install(&own, &self.services, &tcti, &self.hardware);
         let agent = start_agent(&bus);
         Device { courier: None, wire: None, agent, bus, chip }
     }
@@ -141,7 +157,7 @@ impl Device {
 
     /// The agent's state folder: with the chip, all that the device is.
     pub fn state_dir(&self) -> PathBuf {
-        state_dir(self.bus.folder())
+        own_dir(self.bus.folder()).join("state")
     }
 
     /// What the agent has logged so far.
@@ -302,17 +318,12 @@ fn product_file(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn state_dir(folder: &Path) -> PathBuf {
-    folder.join("agent/state")
+/// The folder of the agent's own files, and what the operator puts into it.
+fn own_dir(folder: &Path) -> PathBuf {
+    folder.join("agent")
 }
 
-fn config_file(folder: &Path) -> PathBuf {
-    folder.join("agent/agent.toml")
-}
-
-/// The agent's folder, which belongs to the agent's user, and what the operator puts into it.
-fn install(folder: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware: &str) {
-    let own = folder.join("agent");
+fn install(own: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware: &str) {
     let services_dir = own.join("services.d");
     fs::create_dir_all(&services_dir).expect("a new folder");
     for (name, users) in services {
@@ -323,18 +334,18 @@ fn install(folder: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware
     let config = format!(
         "state_dir = {:?}\nstate_key_file = {:?}\nservices_dir = {services_dir:?}\n\n\
          [hardware]\ntcti = {tcti:?}\n{hardware}",
-        state_dir(folder),
+        own.join("state"),
         own.join("state.key"),
     );
-    fs::write(config_file(folder), config).expect("a new file");
+    fs::write(own.join("agent.toml"), config).expect("a new file");
     let uid = User::Agent.uid();
-    chown(&own, Some(uid), Some(uid)).expect("root gives a folder away");
-    fs::set_permissions(&own, Permissions::from_mode(0o750)).expect("root changes a mode");
+    chown(own, Some(uid), Some(uid)).expect("root gives a folder away");
+    fs::set_permissions(own, Permissions::from_mode(0o750)).expect("root changes a mode");
 }
 
 fn start_agent(bus: &Bus) -> Daemon {
     let mut command = bus.command(User::Agent, program("twinseal-agent"));
-    command.arg("--config").arg(config_file(bus.folder()));
+    command.arg("--config").arg(own_dir(bus.folder()).join("agent.toml"));
     let log = bus.folder().join("agent.log");
     let mut agent = Daemon::spawn("twinseal-agent", &command, log);
     agent.wait_until("on the bus", || bus.has_owner(NAME).then_some(()));

@@ -71,6 +71,19 @@ fn an_enrolment_outlives_outages() {
     assert_eq!(found["devices"].as_array().unwrap().len(), 1);
 }
 
+/// The disk goes to another chip: that is told apart at the start. With a copy of the chip it is
+/// the device.
+#[test]
+fn a_copied_disk_is_of_use_with_its_chip_alone() {
+    let world = World::start();
+    let mut device = world.enrolled(Device::builder(), &[]);
+    device.kill_agent();
+    let copy = Device::builder().chip(device.chip().copy()).state_of(&device).start();
+    assert_eq!(copy.state(), "Active", "{}", copy.agent_log());
+    let thief = Device::builder().state_of(&device).start();
+    assert_eq!(thief.state(), "ChipReplaced", "{}", thief.agent_log());
+}
+
 #[test]
 fn an_application_and_a_back_end_exchange() {
     let world = World::start();
