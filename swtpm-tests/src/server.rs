@@ -89,6 +89,11 @@ impl Server {
         data_dir(self.folder.path())
     }
 
+    /// The folder of its private keys.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.folder.path().join("data-secrets")
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.daemon.log()

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use twinseal_scheme::Reason;
+use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, ClosedEpoch, EpochKeys, EpochSecret};
 use twinseal_scheme::id::DeviceId;
 use twinseal_scheme::keys::P256Public;
@@ -48,6 +49,22 @@ impl Epochs {
 }
 
 impl App {
+    /// What a device's messages of its open epoch are opened with: for an operator who takes one
+    /// apart.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a device that is not known or has no epoch.
+    pub async fn inspect(&self, device: &DeviceId) -> Result<(Bond, Arc<EpochKeys>), Error> {
+        let mut tx = self.store.read().await?;
+        let standing = tx.standing(device, &self.server_id()).await?;
+        let standing = standing.ok_or(Error::NotFound("device"))?;
+        let epoch = tx.last_epoch(device, standing.bond.generation).await?;
+        let epoch = epoch.ok_or(Error::NotFound("epoch"))?;
+        drop(tx);
+        let keys = self.epoch_keys(&standing, &epoch).await?;
+        Ok((standing.bond, keys))
+    }
+
     /// The keys of a device's open epoch.
     pub(super) async fn epoch_keys(
         &self,

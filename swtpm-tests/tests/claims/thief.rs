@@ -1,0 +1,149 @@
+//! A thief: he has the device's disk, its state key and a copy of its chip with another
+//! endorsement seed; and an agent of his own, that does not mind whose chip it is.
+
+use std::process::Command;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use rand_core::OsRng;
+use twinseal_hardware::{Config, DeviceKeys, Hardware};
+use twinseal_scheme::bond::Bond;
+use twinseal_scheme::epoch::{ChainKey, EpochOpening};
+use twinseal_scheme::id::{DeviceId, ServerId};
+use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::serial::HardwareSerial;
+use twinseal_scheme::server_keys::ServerKeys;
+use twinseal_swtpm_tests::{Device, Swtpm};
+
+/// What is on a device's disk, opened with its state key.
+pub struct Thief {
+    bond: Bond,
+    keys: DeviceKeys,
+    point: P256Public,
+    server_keys: ServerKeys,
+}
+
+impl Thief {
+    /// Reads the disk of a device.
+    pub fn of(device: &Device) -> Thief {
+        let folder = device.state_dir();
+        let key = std::fs::read(folder.with_file_name("state.key")).expect("the state key");
+        // A copy: the agent keeps its own to itself.
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        for entry in std::fs::read_dir(&folder).expect("the state folder") {
+            let path = entry.expect("a file").path();
+            let to = copy.path().join(path.file_name().expect("a name"));
+            std::fs::copy(&path, to).expect("a copy");
+        }
+        let database = rusqlite::Connection::open(copy.path().join("state.sqlite"));
+        let database = database.expect("a database");
+        let row = |column: &str| -> Vec<u8> {
+            let query = format!("SELECT {column} FROM device");
+            database.query_row(&query, [], |row| row.get(0)).expect("the device's row")
+        };
+        let number = |column: &str| -> u32 {
+            let query = format!("SELECT {column} FROM device");
+            database.query_row(&query, [], |row| row.get(0)).expect("the device's row")
+        };
+        let keys = open(&key, "device keys", &row("keys"));
+        let server_id = ServerId(row("server_id").try_into().expect("32 bytes"));
+        let public = |column| P256Public::from_spki(&row(column)).expect("a key");
+        Thief {
+            bond: Bond {
+                server_id,
+                device_id: DeviceId(row("device_id").try_into().expect("16 bytes")),
+                serial: HardwareSerial::from_bytes(row("serial").try_into().expect("32 bytes")),
+                generation: number("generation"),
+                keyset: number("keyset"),
+                signing: public("signing"),
+                decryption: public("decryption"),
+            },
+            keys: DeviceKeys::from_bytes(&keys).expect("the chip's blobs"),
+            point: public("point"),
+            server_keys: ServerKeys::verify(&row("statement"), &server_id).expect("a statement"),
+        }
+    }
+
+    /// Has the chip sign with the true device's signing key, and asks `openssl` whether that is
+    /// a signature of the true device.
+    pub fn openssl_believes(&self, chip: &Swtpm, message: &[u8]) -> bool {
+        let signature = on(chip, async |lane| {
+            lane.sign(&self.keys.signing, sha256(message)).await.expect("the key loads and signs")
+        });
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).expect("a new file");
+            path
+        };
+        let key = file("key.der", &self.bond.signing.spki());
+        let signature = file("signature", &der(&signature));
+        let message = file("message", message);
+        let status = Command::new("openssl")
+            .args(["dgst", "-sha256", "-keyform", "DER", "-verify"])
+            .arg(key)
+            .arg("-signature")
+            .args([signature, message])
+            .output()
+            .expect("openssl");
+        status.status.success()
+    }
+
+    /// What an agent makes that states the true serial, on this chip: an epoch-open under the
+    /// true device's signing key, sealed with what the chip's own serial key gives.
+    pub fn forge(&self, chip: &Swtpm, epoch: u64) -> Vec<u8> {
+        on(chip, async |lane| {
+            let ek = lane.endorsement_key(None).await.expect("an endorsement key");
+            let own = lane.create_keys(&ek).await.expect("keys of its own seed");
+            let z = lane.agree_serial(&own, *self.point.point()).await.expect("an agreement");
+            let chain = ChainKey::of_bond(&z, &self.bond).ratchet(epoch).expect("a later epoch");
+            let opening = EpochOpening::draw(&self.server_keys, &mut OsRng).expect("an opening");
+            let extra = opening.extra_data(&self.bond, epoch);
+            let attest = lane.certify(&own, &own.signing, extra).await.expect("an attest");
+            let attest = Some((attest.attest, attest.signature));
+            let unsigned =
+                opening.seal(&self.bond, &chain, attest, &mut OsRng).expect("a sealed opening");
+            let signed = lane.sign(&self.keys.signing, unsigned.digest()).await;
+            unsigned.finish(&signed.expect("the true key signs")).expect("an envelope").0
+        })
+    }
+}
+
+/// Does something with a chip, and leaves it.
+fn on<T>(chip: &Swtpm, work: impl AsyncFnOnce(twinseal_hardware::Lane) -> T) -> T {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let config = Config::new(chip.tcti().parse().expect("an address"));
+        let hardware = Hardware::open(config).expect("a thread");
+        let done = work(hardware.lane(0)).await;
+        hardware.close().await;
+        done
+    })
+}
+
+/// As the agent encrypts what it stores: nonce, then AES-256-GCM bound to the place.
+fn open(key: &[u8], place: &str, sealed: &[u8]) -> Vec<u8> {
+    let cipher = Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key));
+    let (nonce, body) = sealed.split_at(12);
+    let payload = Payload { msg: body, aad: place.as_bytes() };
+    cipher.decrypt(Nonce::from_slice(nonce), payload).expect("the state key opens it")
+}
+
+fn sha256(message: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(message).into()
+}
+
+/// ECDSA-Sig-Value (RFC 3279 section 2.2.3), as `openssl` wants it.
+fn der(signature: &[u8; 64]) -> Vec<u8> {
+    let integer = |bytes: &[u8]| {
+        let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1);
+        let mut value = bytes[start..].to_vec();
+        if value[0] >= 0x80 {
+            value.insert(0, 0);
+        }
+        [&[2, value.len() as u8][..], &value].concat()
+    };
+    let body = [integer(&signature[..32]), integer(&signature[32..])].concat();
+    [&[0x30, body.len() as u8][..], &body].concat()
+}

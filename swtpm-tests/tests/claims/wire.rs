@@ -1,0 +1,150 @@
+//! What was on the wire between courier and server, taken apart.
+
+use std::sync::Arc;
+use twinseal_scheme::Secret;
+
+use twinseal_scheme::answer::Answer;
+use twinseal_scheme::bond::Bond;
+use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochSecret};
+use twinseal_scheme::explain::explain;
+use twinseal_scheme::message::{DownOpening, Envelope, Outer, open_up};
+use twinseal_server::app::{App, Folders, Policy};
+use twinseal_server::http::Limits;
+use twinseal_swtpm_tests::{Recorder, World};
+
+use crate::till::Till;
+
+/// One HTTP exchange: the last part of its path, what went up, what came down.
+pub struct Call {
+    pub kind: String,
+    pub request: Vec<u8>,
+    pub reply: Vec<u8>,
+}
+
+/// Every whole exchange that a recorder has heard.
+pub fn calls(wire: &Recorder) -> Vec<Call> {
+    let mut calls = Vec::new();
+    for tape in wire.tapes() {
+        let (up, down) = (http_messages(&tape.up), http_messages(&tape.down));
+        for ((head, request), (_, reply)) in up.into_iter().zip(down) {
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let kind = path.rsplit('/').next().unwrap_or_default().to_owned();
+            calls.push(Call { kind, request, reply });
+        }
+    }
+    calls
+}
+
+/// Head and body of each message of one direction of a connection.
+fn http_messages(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut messages = Vec::new();
+    while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        });
+        let (start, length): (usize, usize) = (end + 4, length.unwrap_or(0));
+        let Some(body) = bytes.get(start..start + length) else { break };
+        messages.push((head, body.to_vec()));
+        bytes = &bytes[start + length..];
+    }
+    messages
+}
+
+/// What the server's operator can open of a device's messages: its own keys and database.
+pub struct Keys {
+    bond: Bond,
+    keys: Arc<EpochKeys>,
+}
+
+impl Keys {
+    pub fn of(world: &World, till: &Till) -> Keys {
+        let folders =
+            Folders { data: world.server().data_dir(), secrets: world.server().secrets_dir() };
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (bond, keys) = runtime.block_on(async {
+            let app = App::open(&folders, Limits::default(), Policy::default())
+                .await
+                .expect("the server's folders");
+            app.inspect(&till.id.parse().expect("a device id")).await.expect("an open epoch")
+        });
+        Keys { bond, keys }
+    }
+
+    /// The layers of every message up with this payload, from the outside inwards.
+    pub fn layers_up(&self, wire: &Recorder, payload: &str) -> Vec<Vec<&'static str>> {
+        let ours = |call: &Call| {
+            let envelope = Envelope::decode(&call.request).ok()?;
+            let opened = open_up(&self.bond, &self.keys, &envelope).ok()?;
+            let parts = explain(&call.request, Some(&opened)).expect("an envelope");
+            contains(&opened.content, payload).then(|| layers(&parts))
+        };
+        calls(wire).iter().filter(|call| call.kind == "message").filter_map(ours).collect()
+    }
+
+    /// The same keys for whoever has everything but the chip: another chain key.
+    pub fn of_another_chip(&self) -> Keys {
+        let chain = ChainKey::kept(self.keys.epoch, Secret::new([0; 32]));
+        let secret = EpochSecret::new(&Secret::new([1; 32]), &Secret::new([2; 32]), &[3; 32]);
+        let keys = EpochKeys::new(&chain, &secret, self.keys.sequence, self.keys.open_hash);
+        Keys { bond: self.bond.clone(), keys: Arc::new(keys) }
+    }
+
+    /// The last message down, as the agent got it.
+    pub fn last_downlink(&self, wire: &Recorder) -> Vec<u8> {
+        let downlink =
+            |call: &Call| match Answer::open(&self.keys.answer_key(), &call.request, &call.reply)
+                .ok()?
+            {
+                Answer::Downlink(bytes) => Some(bytes),
+                _ => None,
+            };
+        let calls = calls(wire);
+        let mut fetched = calls.iter().rev().filter(|call| call.kind == "fetch");
+        fetched.find_map(downlink).expect("a message down")
+    }
+
+    /// The order and the layers of every message down, as far as they open without the chip.
+    pub fn layers_down(&self, wire: &Recorder) -> Vec<(Outer, Vec<&'static str>)> {
+        let ours = |call: &Call| {
+            let answer = Answer::open(&self.keys.answer_key(), &call.request, &call.reply).ok()?;
+            let Answer::Downlink(bytes) = answer else { return None };
+            let envelope = Envelope::decode(&bytes).expect("an envelope");
+            let outer = envelope.route.outer;
+            // In the order `serial` this opens the serial layer and reads the key layer in it.
+            DownOpening::begin(&self.bond, &self.keys, &envelope).expect("the outer layer");
+            let parts = explain(&bytes, None).expect("an envelope");
+            let mut layers = layers(&parts);
+            if outer == Outer::Serial {
+                layers.push(KEY_DOWN);
+            }
+            Some((outer, layers))
+        };
+        calls(wire).iter().filter(|call| call.kind == "fetch").filter_map(ours).collect()
+    }
+}
+
+/// The serial layer, `Es`.
+pub const SERIAL: &str = "Es";
+/// The key layer upward, `Ea` with the device's private key.
+pub const KEY_UP: &str = "Ea, signed";
+/// The key layer downward, `Ea` with the device's public key.
+pub const KEY_DOWN: &str = "Ea, encrypted";
+
+fn layers(parts: &[twinseal_scheme::explain::Part]) -> Vec<&'static str> {
+    let layer = |part: &twinseal_scheme::explain::Part| {
+        part.steps?;
+        let is_serial = part.fields.iter().any(|(name, _)| *name == "salt");
+        Some(match (is_serial, part.structure.starts_with("COSE_Sign1")) {
+            (true, _) => SERIAL,
+            (_, true) => KEY_UP,
+            _ => KEY_DOWN,
+        })
+    };
+    parts.iter().filter_map(layer).collect()
+}
+
+pub fn contains(bytes: &[u8], needle: &str) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
+}
