@@ -118,3 +118,39 @@ fn operator_group() -> String {
 fn courier_group() -> String {
     "twinseal-courier".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_is_shipped_holds_the_defaults() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/agent.toml");
+        let shipped = Config::read(&file).unwrap();
+        let limits = LimitsConfig::default();
+        assert_eq!(shipped.operator_group, operator_group());
+        assert_eq!(shipped.courier_group, courier_group());
+        assert_eq!(shipped.limits.outbox, limits.outbox);
+        assert_eq!(shipped.limits.trades_per_user, limits.trades_per_user);
+        assert_eq!(shipped.limits.receipts_kept, limits.receipts_kept);
+        assert_eq!(shipped.limits.fetch_wait_ms, limits.fetch_wait_ms);
+        shipped.hardware.load().unwrap();
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent.toml");
+        std::fs::write(&file, "state_dri = '/x'").unwrap();
+        let error = Config::read(&file).unwrap_err();
+        assert_eq!(error.kind, Kind::InvalidArgument);
+        assert!(error.to_string().contains("state_dri"), "{error}");
+        let path = HardwareConfig {
+            tcti: "swtpm:path=/run/x".to_owned(),
+            ek: None,
+            owner_auth_file: None,
+            endorsement_auth_file: None,
+        };
+        assert!(path.load().unwrap_err().to_string().contains("hardware.tcti"));
+    }
+}

@@ -27,7 +27,8 @@ const SEAL_ANEW: [Reason; 5] = [
 impl Engine {
     /// The envelope to carry next. What is finished can travel without the chip.
     pub(super) async fn next_message(&self) -> Result<Option<OutRow>, Error> {
-        if matches!(self.current_status().state, State::Suspended | State::Revoked) {
+        let has_ended = matches!(self.current_status().state, State::Suspended | State::Revoked);
+        if has_ended || !self.is_carried_home() {
             return Ok(None);
         }
         self.store.run(|tx| tx.first()).await
@@ -36,6 +37,9 @@ impl Engine {
     /// A fetch, once the server knows the epoch.
     pub(super) async fn fetch(&self) -> Result<Option<(CarryKind, Vec<u8>, Cargo)>, Error> {
         let Ok(epoch) = self.epoch() else { return Ok(None) };
+        if !self.is_carried_home() {
+            return Ok(None);
+        }
         let (generation, number) = (epoch.bond.generation, epoch.keys.epoch);
         let (waits, acks) = self
             .store

@@ -48,7 +48,7 @@ pub(crate) struct Engine {
     pub(crate) hardware: Hardware,
     pub(crate) events: broadcast::Sender<Event>,
     status: Mutex<Status>,
-    origin: Mutex<Option<String>>,
+    origins: Mutex<Origins>,
     jobs: Mutex<Jobs>,
     listeners: Mutex<Listeners>,
     lane: tokio::sync::Mutex<Lane>,
@@ -66,6 +66,14 @@ pub(crate) struct Engine {
     unsettled: Notify,
 }
 
+/// Servers' URLs, out of the enrolment links.
+#[derive(Default)]
+struct Origins {
+    of_device: Option<String>,
+    /// While an enrolment is under way.
+    of_enrolment: Option<String>,
+}
+
 impl Engine {
     pub(crate) fn new(config: Config) -> Result<Engine, Error> {
         let access = Access::read(&config)?;
@@ -79,7 +87,7 @@ impl Engine {
             hardware,
             events: broadcast::channel(EVENTS_KEPT).0,
             status: Mutex::new(first_status()),
-            origin: Mutex::default(),
+            origins: Mutex::default(),
             jobs: Mutex::default(),
             listeners: Mutex::default(),
             lane: tokio::sync::Mutex::default(),
@@ -103,8 +111,15 @@ impl Engine {
         lock(&self.status).clone()
     }
 
+    /// Where everything is carried to now.
     pub(crate) fn current_origin(&self) -> Option<String> {
-        lock(&self.origin).clone()
+        let origins = lock(&self.origins);
+        origins.of_enrolment.as_ref().or(origins.of_device.as_ref()).cloned()
+    }
+
+    /// Whether what is carried now goes to the server that the device is enrolled with.
+    fn is_carried_home(&self) -> bool {
+        self.current_origin() == lock(&self.origins).of_device
     }
 
     fn set_state(&self, state: State, message: String) {

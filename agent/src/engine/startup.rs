@@ -9,7 +9,7 @@ use twinseal_scheme::epoch::judge::{self, CounterRecord, CounterState};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 
 use super::sealing::{Lane, OpenEpoch};
-use super::{Engine, lock};
+use super::{Engine, Origins, lock};
 use crate::store::{Device, Epoch, Standing};
 use crate::{Error, Kind, State};
 
@@ -61,8 +61,11 @@ impl Engine {
         let (device, enrolment, pending) =
             self.store.run(|tx| Ok((tx.device()?, tx.enrolment()?, tx.pending()?))).await?;
         self.set_pending(pending);
+        *lock(&self.origins) = Origins {
+            of_device: device.as_ref().map(|device| device.origin.clone()),
+            of_enrolment: enrolment.as_ref().map(|enrolment| enrolment.link.url.clone()),
+        };
         let Some(device) = device else {
-            *lock(&self.origin) = enrolment.as_ref().map(|enrolment| enrolment.link.url.clone());
             self.chip().describe().await?;
             self.show_enrolment(enrolment.as_ref());
             return Ok(None);
@@ -99,7 +102,6 @@ impl Engine {
 
     /// Shows people what is known of the enrolment.
     fn show(&self, device: &Device) {
-        *lock(&self.origin) = Some(device.origin.clone());
         let mut status = lock(&self.status);
         status.assurance.clone_from(&device.assurance);
         status.server_id = device.bond.server_id.to_string();

@@ -55,7 +55,7 @@ impl Tx<'_> {
         let query = "SELECT server_id, device_id, serial, generation, keyset, signing, decryption,
             point, base, keys, user_info, origin, assurance, statement, standing,
             counter_intended, counter_opened, last_contact FROM device";
-        let found = self.sql.query_row(query, [], |row| Ok(self.read_device(row))).optional()?;
+        let found = self.query_row(query, [], |row| Ok(self.read_device(row))).optional()?;
         found.transpose()
     }
 
@@ -99,7 +99,7 @@ impl Tx<'_> {
 
     pub(crate) fn put_device(&self, device: &Device) -> Result<(), Error> {
         let bond = &device.bond;
-        self.sql.execute(
+        self.execute(
             "INSERT OR REPLACE INTO device VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
                 ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             params![
@@ -129,23 +129,23 @@ impl Tx<'_> {
     /// What the counter is about to be, or the epoch that it now stands for.
     pub(crate) fn put_counter(&self, counter: CounterRecord) -> Result<(), Error> {
         let sql = "UPDATE device SET counter_intended = ?1, counter_opened = ?2";
-        self.sql.execute(sql, params![signed(counter.intended), counter.opened])?;
+        self.execute(sql, params![signed(counter.intended), counter.opened])?;
         Ok(())
     }
 
     pub(crate) fn put_standing(&self, standing: Standing) -> Result<(), Error> {
-        self.sql.execute("UPDATE device SET standing = ?1", [standing as u8])?;
+        self.execute("UPDATE device SET standing = ?1", [standing as u8])?;
         Ok(())
     }
 
     pub(crate) fn put_statement(&self, statement: &[u8]) -> Result<(), Error> {
-        self.sql.execute("UPDATE device SET statement = ?1", [statement])?;
+        self.execute("UPDATE device SET statement = ?1", [statement])?;
         Ok(())
     }
 
     /// `now`: unix seconds.
     pub(crate) fn put_last_contact(&self, now: u64) -> Result<(), Error> {
-        self.sql.execute("UPDATE device SET last_contact = ?1", [signed(now)])?;
+        self.execute("UPDATE device SET last_contact = ?1", [signed(now)])?;
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ impl Tx<'_> {
     pub(crate) fn enrolment(&self) -> Result<Option<Enrolment>, Error> {
         let query = "SELECT uid, link, user_info, keys, certificates, nonce, m0, m1, m2, m3, m4,
             m5, base FROM enrolment";
-        let found = self.sql.query_row(query, [], |row| Ok(self.read_enrolment(row))).optional()?;
+        let found = self.query_row(query, [], |row| Ok(self.read_enrolment(row))).optional()?;
         found.transpose()
     }
 
@@ -68,7 +68,7 @@ impl Tx<'_> {
     }
 
     pub(crate) fn put_enrolment(&self, enrolment: &Enrolment) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "INSERT OR REPLACE INTO enrolment VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
                 ?11, ?12, ?13)",
             params![
@@ -91,7 +91,7 @@ impl Tx<'_> {
     }
 
     pub(crate) fn end_enrolment(&self) -> Result<(), Error> {
-        self.sql.execute("DELETE FROM enrolment", [])?;
+        self.execute("DELETE FROM enrolment", [])?;
         Ok(())
     }
 }

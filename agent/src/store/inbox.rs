@@ -17,14 +17,14 @@ impl Tx<'_> {
     /// The hash of what stands under an index.
     pub(crate) fn known(&self, id: TradeId, index: Index) -> Result<Option<InnerHash>, Error> {
         let query = "SELECT hash FROM inbox WHERE trade = ?1 AND idx = ?2";
-        let found = self.sql.query_row(query, params![id.0, index.number()], |row| row.get(0));
+        let found = self.query_row(query, params![id.0, index.number()], |row| row.get(0));
         Ok(found.optional()?.map(InnerHash))
     }
 
     /// What stands under an index, for [`twinseal_scheme::trade::Trade::pass`].
     pub(crate) fn row(&self, id: TradeId, index: Index) -> Result<Option<Row>, Error> {
         let query = "SELECT hash, type, content FROM inbox WHERE trade = ?1 AND idx = ?2";
-        let found = self.sql.query_row(query, params![id.0, index.number()], |row| {
+        let found = self.query_row(query, params![id.0, index.number()], |row| {
             Ok((row.get(0)?, row.get::<_, Option<u8>>(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
         });
         match found.optional()? {
@@ -36,7 +36,7 @@ impl Tx<'_> {
     }
 
     pub(crate) fn put_message(&self, content: &Content) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "INSERT INTO inbox (trade, idx, hash, type, content) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
                 content.trade.0,
@@ -50,7 +50,7 @@ impl Tx<'_> {
     }
 
     pub(crate) fn put_withdrawn(&self, id: TradeId, message: &Withdrawn) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "INSERT INTO inbox (trade, idx, hash) VALUES (?1, ?2, ?3)",
             params![id.0, message.index.number(), message.hash.0],
         )?;
@@ -64,7 +64,7 @@ impl Tx<'_> {
         after: u32,
         upto: u32,
     ) -> Result<Vec<Content>, Error> {
-        let mut query = self.sql.prepare(
+        let mut query = self.sql.prepare_cached(
             "SELECT content FROM inbox WHERE trade = ?1 AND idx > ?2 AND idx <= ?3
                 AND content IS NOT NULL ORDER BY idx",
         )?;
@@ -79,7 +79,7 @@ impl Tx<'_> {
 
     /// Forgets what the application says it has: the contents up to an index, not their hashes.
     pub(crate) fn forget_messages(&self, id: TradeId, upto: u32) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "UPDATE inbox SET content = NULL WHERE trade = ?1 AND idx <= ?2 AND type <> ?3
                 AND content IS NOT NULL",
             params![id.0, upto, MessageType::Receipt.number()],
@@ -92,13 +92,12 @@ impl Tx<'_> {
         let query = "SELECT content FROM inbox WHERE trade = ?1 AND type = ?2
             AND content IS NOT NULL ORDER BY idx DESC LIMIT 1";
         let with = params![id.0, MessageType::Receipt.number()];
-        let sealed: Option<Vec<u8>> =
-            self.sql.query_row(query, with, |row| row.get(0)).optional()?;
+        let sealed: Option<Vec<u8>> = self.query_row(query, with, |row| row.get(0)).optional()?;
         sealed.map(|sealed| Ok(self.open_content(&sealed)?.payload)).transpose()
     }
 
     pub(crate) fn put_ack(&self, ack: &Ack) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "INSERT OR IGNORE INTO acks VALUES (?1, ?2, ?3)",
             params![ack.trade_id, ack.index, ack.inner_hash],
         )?;
@@ -107,7 +106,8 @@ impl Tx<'_> {
 
     /// As many acknowledgements as one fetch can carry.
     pub(crate) fn acks(&self) -> Result<Vec<Ack>, Error> {
-        let mut query = self.sql.prepare("SELECT trade, idx, inner_hash FROM acks LIMIT ?1")?;
+        let mut query =
+            self.sql.prepare_cached("SELECT trade, idx, inner_hash FROM acks LIMIT ?1")?;
         let rows = query.query_map([ACKS_MAX as i64], |row| {
             Ok(Ack { trade_id: row.get(0)?, index: row.get(1)?, inner_hash: row.get(2)? })
         })?;
@@ -118,7 +118,7 @@ impl Tx<'_> {
     pub(crate) fn take_acks(&self, acks: &[Ack]) -> Result<(), Error> {
         let sql = "DELETE FROM acks WHERE trade = ?1 AND idx = ?2 AND inner_hash = ?3";
         for ack in acks {
-            self.sql.execute(sql, params![ack.trade_id, ack.index, ack.inner_hash])?;
+            self.execute(sql, params![ack.trade_id, ack.index, ack.inner_hash])?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior};
 
 use self::cipher::Cipher;
 use crate::{Config, Error, Kind};
@@ -26,6 +26,8 @@ pub(crate) use trades::TradeRow;
 
 const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_VERSION: i32 = 1;
+/// More than there are statements here.
+const STATEMENTS_KEPT: usize = 128;
 
 /// A handle to the state; all clones are one.
 #[derive(Clone)]
@@ -63,6 +65,7 @@ impl Store {
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
         )?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         prepare(&mut connection, &cipher)?;
         Ok(Store(Arc::new(Shared { connection: Mutex::new(connection), cipher })))
     }
@@ -80,6 +83,21 @@ impl Store {
         tokio::task::spawn_blocking(move || shared.run(work))
             .await
             .unwrap_or_else(|_| Err(Kind::Internal.into()))
+    }
+}
+
+impl Tx<'_> {
+    fn execute(&self, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+        self.sql.prepare_cached(sql)?.execute(values)
+    }
+
+    fn query_row<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.sql.prepare_cached(sql)?.query_row(values, read)
     }
 }
 

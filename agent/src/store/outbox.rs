@@ -47,13 +47,13 @@ impl Tx<'_> {
     /// Begins an epoch: its answer key, and its epoch-open behind everything that waits. An
     /// epoch-open that nothing was sealed behind has no purpose any more and is dropped.
     pub(crate) fn begin_epoch(&self, epoch: &Epoch, envelope: &[u8]) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "DELETE FROM outbox WHERE trade IS NULL AND EXISTS (SELECT 1 FROM epochs
                 WHERE epochs.generation = outbox.generation AND epochs.epoch = outbox.epoch
                 AND used = 0)",
             [],
         )?;
-        self.sql.execute(
+        self.execute(
             "INSERT INTO epochs (generation, epoch, sequence, answer_key) VALUES (?1, ?2, ?3, ?4)",
             params![
                 epoch.generation,
@@ -62,7 +62,7 @@ impl Tx<'_> {
                 self.cipher.seal(ANSWER_KEY, epoch.answer_key.expose())?,
             ],
         )?;
-        self.sql.execute(
+        self.execute(
             "INSERT INTO outbox (generation, epoch, envelope) VALUES (?1, ?2, ?3)",
             params![epoch.generation, signed(epoch.epoch), envelope],
         )?;
@@ -71,7 +71,7 @@ impl Tx<'_> {
 
     /// Forgets the answer keys that nothing waits for.
     fn forget_answered_epochs(&self, generation: u32, epoch: u64) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "DELETE FROM epochs WHERE (generation, epoch) <> (?1, ?2) AND NOT EXISTS
                 (SELECT 1 FROM outbox WHERE outbox.generation = epochs.generation
                     AND outbox.epoch = epochs.epoch)",
@@ -83,12 +83,12 @@ impl Tx<'_> {
     /// Remembers that something was sealed in the epoch.
     pub(crate) fn use_epoch(&self, generation: u32, epoch: u64) -> Result<(), Error> {
         let sql = "UPDATE epochs SET used = 1 WHERE generation = ?1 AND epoch = ?2 AND used = 0";
-        self.sql.execute(sql, params![generation, signed(epoch)])?;
+        self.execute(sql, params![generation, signed(epoch)])?;
         Ok(())
     }
 
     pub(crate) fn answer_key(&self, row: &OutRow) -> Result<Secret, Error> {
-        let sealed: Vec<u8> = self.sql.query_row(
+        let sealed: Vec<u8> = self.query_row(
             "SELECT answer_key FROM epochs WHERE generation = ?1 AND epoch = ?2",
             params![row.generation, signed(row.epoch)],
             |row| row.get(0),
@@ -101,7 +101,7 @@ impl Tx<'_> {
     pub(crate) fn push(&self, sealed: &Sealed) -> Result<(), Error> {
         self.use_epoch(sealed.generation, sealed.epoch)?;
         let content = &sealed.content;
-        self.sql.execute(
+        self.execute(
             "INSERT INTO outbox (generation, epoch, envelope, trade, idx, layering, content)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
@@ -120,16 +120,16 @@ impl Tx<'_> {
     /// The envelope to carry next.
     pub(crate) fn first(&self) -> Result<Option<OutRow>, Error> {
         let query = format!("{ROW} WHERE anew = 0 ORDER BY id LIMIT 1");
-        Ok(self.sql.query_row(&query, [], read_row).optional()?)
+        Ok(self.query_row(&query, [], read_row).optional()?)
     }
 
     pub(crate) fn out_row(&self, id: i64) -> Result<Option<OutRow>, Error> {
-        Ok(self.sql.query_row(&format!("{ROW} WHERE id = ?1"), [id], read_row).optional()?)
+        Ok(self.query_row(&format!("{ROW} WHERE id = ?1"), [id], read_row).optional()?)
     }
 
     /// Takes an answered envelope out.
     pub(crate) fn take_out(&self, id: i64) -> Result<(), Error> {
-        self.sql.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
+        self.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
         Ok(())
     }
 
@@ -137,18 +137,18 @@ impl Tx<'_> {
     pub(crate) fn waits_for_opening(&self, generation: u32, epoch: u64) -> Result<bool, Error> {
         let query = "SELECT EXISTS (SELECT 1 FROM outbox WHERE trade IS NULL AND generation = ?1
             AND epoch = ?2)";
-        Ok(self.sql.query_row(query, params![generation, signed(epoch)], |row| row.get(0))?)
+        Ok(self.query_row(query, params![generation, signed(epoch)], |row| row.get(0))?)
     }
 
     /// How many envelopes wait.
     pub(crate) fn pending(&self) -> Result<u32, Error> {
-        Ok(self.sql.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?)
+        Ok(self.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?)
     }
 
     /// How many of a trade's messages wait.
     pub(crate) fn pending_of(&self, trade: TradeId) -> Result<u32, Error> {
         let query = "SELECT count(*) FROM outbox WHERE trade = ?1";
-        Ok(self.sql.query_row(query, [trade.0], |row| row.get(0))?)
+        Ok(self.query_row(query, [trade.0], |row| row.get(0))?)
     }
 
     /// The messages of one epoch cannot be accepted as they are: they are sealed again, and the
@@ -157,8 +157,8 @@ impl Tx<'_> {
         let of_epoch = params![generation, signed(epoch)];
         let messages = "UPDATE outbox SET anew = 1 WHERE generation = ?1 AND epoch = ?2";
         let opening = "DELETE FROM outbox WHERE generation = ?1 AND epoch = ?2 AND trade IS NULL";
-        self.sql.execute(messages, of_epoch)?;
-        self.sql.execute(opening, of_epoch)?;
+        self.execute(messages, of_epoch)?;
+        self.execute(opening, of_epoch)?;
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Tx<'_> {
 
     fn epochs(&self, which: &str, than: i64) -> Result<Vec<(u32, u64)>, Error> {
         let mut query =
-            self.sql.prepare(&format!("SELECT generation, epoch FROM epochs {which}"))?;
+            self.sql.prepare_cached(&format!("SELECT generation, epoch FROM epochs {which}"))?;
         let rows = query
             .query_map([than], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -189,7 +189,7 @@ impl Tx<'_> {
     /// The next message to seal again: its row, its order and its content.
     pub(crate) fn next_to_seal_anew(&self) -> Result<Option<(i64, Outer, Content)>, Error> {
         let query = "SELECT id, layering, content FROM outbox WHERE anew = 1 ORDER BY id LIMIT 1";
-        let found = self.sql.query_row(query, [], |row| {
+        let found = self.query_row(query, [], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, Vec<u8>>(2)?))
         });
         let Some((id, outer, content)) = found.optional()? else { return Ok(None) };
@@ -201,9 +201,9 @@ impl Tx<'_> {
 
     /// Forgets everything that waits: the server that it was for is left.
     pub(crate) fn empty_outbox(&self) -> Result<(), Error> {
-        self.sql.execute("DELETE FROM outbox", [])?;
-        self.sql.execute("DELETE FROM epochs", [])?;
-        self.sql.execute("DELETE FROM acks", [])?;
+        self.execute("DELETE FROM outbox", [])?;
+        self.execute("DELETE FROM epochs", [])?;
+        self.execute("DELETE FROM acks", [])?;
         Ok(())
     }
 }

@@ -61,6 +61,8 @@ CREATE TABLE outbox (
     FOREIGN KEY (generation, epoch) REFERENCES epochs
 ) STRICT;
 
+CREATE INDEX outbox_of_trade ON outbox (trade);
+
 CREATE TABLE trades (
     id BLOB PRIMARY KEY,
     owner INTEGER,                  -- user id; NULL: offered, nobody listens
@@ -69,6 +71,8 @@ CREATE TABLE trades (
     ended_epoch INTEGER,            -- NULL: it goes on
     receipt BLOB                    -- (key) signed by both
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX trades_of_owner ON trades (owner, ended_epoch);
 
 CREATE TABLE inbox (
     trade BLOB NOT NULL REFERENCES trades ON DELETE CASCADE,

@@ -20,7 +20,7 @@ const RECEIPT: &str = "receipt";
 impl Tx<'_> {
     pub(crate) fn trade(&self, id: TradeId) -> Result<Option<TradeRow>, Error> {
         let query = "SELECT owner, state FROM trades WHERE id = ?1";
-        let found = self.sql.query_row(query, [id.0], |row| Ok(read_trade(row))).optional()?;
+        let found = self.query_row(query, [id.0], |row| Ok(read_trade(row))).optional()?;
         found.transpose()
     }
 
@@ -51,7 +51,8 @@ impl Tx<'_> {
         which: &str,
         with: &[&dyn rusqlite::ToSql],
     ) -> Result<Vec<TradeRow>, Error> {
-        let mut query = self.sql.prepare(&format!("SELECT owner, state FROM trades {which}"))?;
+        let mut query =
+            self.sql.prepare_cached(&format!("SELECT owner, state FROM trades {which}"))?;
         let rows = query.query_map(with, |row| Ok(read_trade(row)))?;
         rows.map(|row| row?).collect()
     }
@@ -59,7 +60,7 @@ impl Tx<'_> {
     /// How many trades of one owner go on.
     pub(crate) fn trades_open(&self, uid: u32) -> Result<u32, Error> {
         let query = "SELECT count(*) FROM trades WHERE owner = ?1 AND ended_epoch IS NULL";
-        Ok(self.sql.query_row(query, [uid], |row| row.get(0))?)
+        Ok(self.query_row(query, [uid], |row| row.get(0))?)
     }
 
     /// Stores a trade as it is after a transition in `epoch`.
@@ -67,7 +68,7 @@ impl Tx<'_> {
         let trade = &row.trade;
         let id = trade.id().0;
         let ended = matches!(trade.stage(), Stage::Ended | Stage::Refused).then(|| signed(epoch));
-        self.sql.execute(
+        self.execute(
             "INSERT INTO trades (id, owner, service, state, ended_epoch)
                 VALUES (?1, ?2, ?3, ?4, ?5)
                 ON CONFLICT (id) DO UPDATE SET owner = ?2, state = ?4,
@@ -75,7 +76,7 @@ impl Tx<'_> {
             params![id, row.owner, trade.service().as_str(), trade.encode(), ended],
         )?;
         if ended.is_some() {
-            self.sql.execute("DELETE FROM loose WHERE trade = ?1", [id])?;
+            self.execute("DELETE FROM loose WHERE trade = ?1", [id])?;
         }
         Ok(())
     }
@@ -83,7 +84,7 @@ impl Tx<'_> {
     /// Forgets trades that ended in an epoch of which nothing can arrive any more, and whose
     /// messages the application has; of those with a receipt, all but the newest.
     pub(crate) fn forget_trades(&self, before_epoch: u64, receipts_kept: u32) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "DELETE FROM trades WHERE ended_epoch < ?1 AND NOT EXISTS
                 (SELECT 1 FROM inbox WHERE inbox.trade = trades.id AND type <> ?3
                     AND content IS NOT NULL)
@@ -96,21 +97,21 @@ impl Tx<'_> {
 
     pub(crate) fn put_receipt(&self, id: TradeId, receipt: &[u8]) -> Result<(), Error> {
         let sealed = self.cipher.seal(RECEIPT, receipt)?;
-        self.sql.execute("UPDATE trades SET receipt = ?2 WHERE id = ?1", params![id.0, sealed])?;
+        self.execute("UPDATE trades SET receipt = ?2 WHERE id = ?1", params![id.0, sealed])?;
         Ok(())
     }
 
     pub(crate) fn receipt(&self, id: TradeId) -> Result<Option<Vec<u8>>, Error> {
         let query = "SELECT receipt FROM trades WHERE id = ?1";
         let sealed: Option<Option<Vec<u8>>> =
-            self.sql.query_row(query, [id.0], |row| row.get(0)).optional()?;
+            self.query_row(query, [id.0], |row| row.get(0)).optional()?;
         let open = |sealed: Vec<u8>| self.cipher.open_value(RECEIPT, &sealed);
         Ok(sealed.flatten().map(open).transpose()?.map(|receipt| receipt.to_vec()))
     }
 
     /// Remembers a message that its application carries itself.
     pub(crate) fn put_loose(&self, id: TradeId, message: &Withdrawn) -> Result<(), Error> {
-        self.sql.execute(
+        self.execute(
             "INSERT INTO loose VALUES (?1, ?2, ?3)",
             params![id.0, message.index.number(), message.hash.0],
         )?;
@@ -120,7 +121,7 @@ impl Tx<'_> {
     /// The messages of a trade that its application carries itself, in order.
     pub(crate) fn loose(&self, id: TradeId) -> Result<Vec<Withdrawn>, Error> {
         let mut query =
-            self.sql.prepare("SELECT idx, hash FROM loose WHERE trade = ?1 ORDER BY idx")?;
+            self.sql.prepare_cached("SELECT idx, hash FROM loose WHERE trade = ?1 ORDER BY idx")?;
         let rows =
             query.query_map([id.0], |row| Ok((row.get::<_, u32>(0)?, InnerHash(row.get(1)?))))?;
         rows.map(|row| {

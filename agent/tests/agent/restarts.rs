@@ -1,6 +1,6 @@
 //! Starts, ends, and what is left of what was under way.
 
-use twinseal_agent::{CarryKind, Options, State};
+use twinseal_agent::{CarryKind, Options, Outcome, State};
 use twinseal_scheme::answer::Answer;
 use twinseal_scheme::message::Envelope;
 
@@ -151,6 +151,40 @@ async fn a_refused_epoch_is_tried_again_with_what_it_sealed() {
     world.carry().await;
     assert_eq!(world.server.device().epoch(), refused + 1);
     assert_eq!(world.server.device().delivered(trade), [b"after".to_vec()]);
+}
+
+#[tokio::test]
+async fn whichever_answer_is_lost_with_the_agent_nothing_is_lost_or_done_twice() {
+    let mut world = World::enrolled().await;
+    let mut lost = 0;
+    loop {
+        let trade = world.open_trade(&alice(), &Options::default()).await;
+        world.agent().send(&alice(), trade, b"up".to_vec(), "").await.unwrap();
+        world.server.device().expect(trade, b"down");
+        let mut carried = 0;
+        let mut is_lost = false;
+        while world.server.device().receipt(trade).is_none() {
+            let carry = world.agent().next(&root(), LONG).await.unwrap().unwrap();
+            let answer = world.server.handle(carry.kind, &carry.body).unwrap();
+            carried += 1;
+            if carried == lost + 1 && !is_lost {
+                is_lost = true;
+                world.restart().await;
+                continue;
+            }
+            world.agent().answer(&root(), carry.id, Outcome::Ok, answer).await.unwrap();
+        }
+        world.carry().await;
+        assert_eq!(world.server.device().delivered(trade), [b"up".to_vec()], "lost: {lost}");
+        assert_eq!(world.received(&alice(), trade, 0).await, [b"down".to_vec()], "lost: {lost}");
+        assert_eq!(world.agent().trade(&alice(), trade).await.unwrap().state, "Ended");
+        assert!(world.server.device().receipt(trade).unwrap().is_countersigned());
+        lost += 1;
+        if !is_lost {
+            break;
+        }
+    }
+    assert!(lost >= 8, "every answer of a trade was lost once: {lost}");
 }
 
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {

@@ -47,7 +47,7 @@ async fn a_trade_goes_both_ways_in_both_orders_and_ends_with_a_receipt() {
         let server_id = world.server.device().bond.server_id;
         let signed = SignedReceipt::verify(&receipt, &server_id).unwrap();
         assert!(signed.is_countersigned());
-        assert!(world.server.device().receipt(trade).is_countersigned());
+        assert!(world.server.device().receipt(trade).unwrap().is_countersigned());
         assert_eq!((signed.receipt.up.count, signed.receipt.down.count), (5, 3));
         assert_eq!(world.agent().receipt(&alice(), trade).await.unwrap(), receipt);
         let late = world.agent().send(&alice(), trade, b"late".to_vec(), "").await;
@@ -66,7 +66,7 @@ async fn the_server_closes_and_the_agent_answers_by_itself() {
     world.carry().await;
     world.carry().await;
     assert_eq!(world.agent().trade(&alice(), trade).await.unwrap().state, "Ended");
-    assert!(world.server.device().receipt(trade).is_countersigned());
+    assert!(world.server.device().receipt(trade).unwrap().is_countersigned());
     assert_eq!(world.received(&alice(), trade, 0).await, [b"hello".to_vec()]);
     let mut seen = vec![];
     while let Ok(event) = events.try_recv() {
@@ -185,4 +185,23 @@ async fn what_is_too_much_is_refused_and_uses_nothing_up() {
     assert_eq!(word.unwrap_err().kind, Kind::InvalidArgument);
     world.carry().await;
     assert_eq!(world.server.device().delivered(trade), [vec![7; largest]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_senders_at_once_each_get_their_own_place() {
+    let mut world = World::enrolled().await;
+    let trade = world.open_trade(&alice(), &Options::default()).await;
+    let senders: Vec<_> = (0..32u8)
+        .map(|number| {
+            let agent = world.agent().clone();
+            tokio::spawn(async move { agent.send(&alice(), trade, vec![number], "").await })
+        })
+        .collect();
+    let mut expected = vec![vec![]; senders.len()];
+    for (number, sender) in senders.into_iter().enumerate() {
+        let index = sender.await.unwrap().unwrap();
+        *expected.get_mut(index as usize - 2).unwrap() = vec![number as u8];
+    }
+    world.carry().await;
+    assert_eq!(world.server.device().delivered(trade), expected);
 }

@@ -68,7 +68,7 @@ impl Engine {
         };
         let origin = enrolment.link.url.clone();
         self.store.run(move |tx| tx.put_enrolment(&enrolment)).await?;
-        *lock(&self.origin) = Some(origin);
+        lock(&self.origins).of_enrolment = Some(origin);
         if self.epoch().is_err() {
             self.set_state(State::Enrolling, "an enrolment is under way".to_owned());
         }
@@ -119,6 +119,7 @@ impl Engine {
 
     async fn abandon_enrolment(&self, error: Error) -> Result<(), Error> {
         self.store.run(|tx| tx.end_enrolment()).await?;
+        lock(&self.origins).of_enrolment = None;
         self.end_job(Err(error));
         self.clear_slot(SlotName::Enrolment);
         self.unsettled.notify_one();

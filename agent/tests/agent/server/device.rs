@@ -146,9 +146,24 @@ impl Device {
     }
 
     /// The receipt that came back, verified.
-    pub fn receipt(&self, id: TradeId) -> SignedReceipt {
-        let receipt = self.trades.get(&id).unwrap().receipt.as_ref().unwrap();
-        SignedReceipt::verify(receipt, &self.bond.server_id).unwrap()
+    pub fn receipt(&self, id: TradeId) -> Option<SignedReceipt> {
+        let receipt = self.trades.get(&id)?.receipt.as_ref()?;
+        Some(SignedReceipt::verify(receipt, &self.bond.server_id).unwrap())
+    }
+
+    /// Once the trade has been opened, these bytes are sent down, and it is closed.
+    pub fn expect(&mut self, id: TradeId, payload: &[u8]) {
+        self.expected = Some((id, payload.to_vec()));
+    }
+
+    pub(super) fn do_expected(&mut self) {
+        let is_open = |(id, _): &mut (TradeId, Vec<u8>)| {
+            self.trades.get(id).is_some_and(|known| !known.delivered.is_empty())
+        };
+        if let Some((id, payload)) = self.expected.take_if(is_open) {
+            self.send(id, &payload);
+            self.close(id);
+        }
     }
 
     pub fn epoch(&self) -> u64 {

@@ -137,6 +137,7 @@ impl Server {
                 sealed: None,
                 down_seq: 0,
                 is_deaf: false,
+                expected: None,
             });
         }
         Ok(sealed)

@@ -87,6 +87,7 @@ pub struct Device {
     down_seq: u32,
     /// Hears no acknowledgements.
     pub is_deaf: bool,
+    expected: Option<(TradeId, Vec<u8>)>,
 }
 
 struct Known {
@@ -194,6 +195,7 @@ impl Server {
             device.receive(content, envelope.route.outer, self.reply_prefix.as_deref());
         }
         device.accepted.insert(envelope.hash);
+        device.do_expected();
         self.issue_receipts()?;
         Answer::Accepted.seal(&keys.answer_key(), bytes, &mut OsRng)
     }
