@@ -168,6 +168,7 @@ reasons! {
     NamesNotDistinct = "names-not-distinct" => Rejected, "one key in two roles";
 
     // Attests.
+    AttestMissing = "attest-missing" => Rejected, "an epoch-open of a TPM without an attest";
     AttestMagic = "attest-magic" => Rejected, "a signed structure that no TPM made";
     AttestType = "attest-type" => Rejected, "an attest of another type than a certification";
     AttestExtraData = "attest-extra-data" => Rejected, "an attest made for another occasion";

@@ -180,7 +180,7 @@ fn attested_clock(
     open: &EpochOpen,
 ) -> Result<Option<ClockInfo>, Reason> {
     let Some(attester) = &standing.attester else { return Ok(None) };
-    let (attest, signature) = open.attest.as_ref().ok_or(Reason::WrongShape)?;
+    let (attest, signature) = open.attest.as_ref().ok_or(Reason::AttestMissing)?;
     let route = &envelope.route;
     let extra_data = open.extra_data(&standing.bond, route.sequence, route.epoch);
     let certification = Certification { attest, signature };

@@ -1,6 +1,7 @@
 //! The command line of `twinseal-server`.
 
 mod api_key;
+mod audit;
 mod code;
 mod device;
 mod ek_roots;
@@ -59,6 +60,8 @@ enum Command {
     /// Keys with which back ends call the API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Print who changed what, oldest first
+    Audit(audit::Audit),
 }
 
 /// Parses the command line, does what it says, and prints the result.
@@ -82,6 +85,7 @@ async fn dispatch(cli: Cli) -> Result<Output, Failure> {
         Command::Device(device) => device.run(common).await,
         Command::Code(code) => code.run(common).await,
         Command::ApiKey(key) => key.run(common).await,
+        Command::Audit(audit) => audit.run(common).await,
     }
 }
 

@@ -87,3 +87,23 @@ async fn a_device_is_found_by_what_is_encrypted() {
     let shown: Value = place.json(&["device", "show", "--serial", &serial]);
     assert_eq!(shown["user_info"]["name"], "Anna Müller");
 }
+
+#[tokio::test]
+async fn every_change_is_on_record_with_who_made_it() {
+    let (place, _, _) = lived().await;
+    let audit = place.json(&["audit"]);
+    let entries: Vec<_> = audit["audit"].as_array().unwrap().iter().collect();
+    let who = |action: &str| {
+        let of = entries.iter().filter(|entry| entry["action"] == action);
+        of.map(|entry| entry["caller"].as_str().unwrap().split(':').next().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(who("server.init"), ["cli"]);
+    assert_eq!(who("api-key.create"), ["cli"]);
+    assert_eq!(who("epoch.open"), ["device"]);
+    assert_eq!(who("message.receive"), ["device", "device"]);
+    assert_eq!(who("message.send"), ["api-key"]);
+    assert_eq!(who("message.seal"), ["device"]);
+    let last = entries.last().unwrap()["id"].to_string();
+    assert_eq!(place.json(&["audit", "--after", &last])["audit"].as_array().unwrap().len(), 0);
+}

@@ -204,7 +204,7 @@ fn message_json((index, content_type, payload): &Received) -> Value {
 
 /// As text where it is text, and always in base64.
 fn put_payload(json: &mut Value, payload: &[u8]) {
-    json["base64"] = json!(STANDARD.encode(payload));
+    json["payload"] = json!(STANDARD.encode(payload));
     json["text"] = json!(std::str::from_utf8(payload).ok());
 }
 
