@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::OsRng;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use twinseal_scheme::epoch::judge::{self, CounterRecord, CounterState};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 
@@ -35,8 +35,10 @@ impl Engine {
                     let _ = timeout_at(at, unsettled).await;
                 }
                 Err(_) => {
-                    // What people can mend is looked at again, as is what mends itself.
-                    sleep(pause).await;
+                    // What people can mend is looked at again, as is what mends itself; sooner
+                    // when somebody asks for something.
+                    sleep(PAUSE_MIN).await;
+                    let _ = timeout(pause, unsettled).await;
                     pause = (2 * pause).min(PAUSE_MAX);
                 }
             }
