@@ -80,6 +80,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> 
         _ = interrupt.recv() => Ok(()),
     };
     agent.stop().await;
+    tracing::info!("stopped");
     outcome
 }
 

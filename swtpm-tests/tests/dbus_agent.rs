@@ -1,7 +1,8 @@
 //! The agent as a service on the system bus: its contract, and who may do what.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::process::Output;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use twinseal_swtpm_tests::{Device, User};
 
@@ -123,5 +124,25 @@ fn items_are_for_the_courier_alone() {
         // The bus says it before the agent has to.
         let refusal = call(&device, user, next, &["0", "{}"]).unwrap_err();
         assert_eq!(error_name(&refusal), "org.freedesktop.DBus.Error.AccessDenied");
+    }
+}
+
+#[test]
+fn it_ends_when_it_is_asked_to_and_there_is_one_of_it() {
+    let device = Device::start();
+    let config = device.bus().folder().join("agent/agent.toml");
+    let mut second = device.command(User::Agent, "twinseal-agent");
+    let second = second.arg("--config").arg(&config).output().unwrap();
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert_eq!(device.state(), "NotEnrolled");
+    let pid = device.agent_pid().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while device.bus().has_owner(NAME) || !device.agent_log().contains("stopped") {
+        assert!(Instant::now() < deadline, "{}", device.agent_log());
+    }
+    // Nothing of it is left in the chip.
+    for loaded in ["handles-transient", "handles-loaded-session"] {
+        assert_eq!(device.chip().tool("tpm2_getcap", &[loaded]).trim(), "");
     }
 }

@@ -88,6 +88,7 @@ async fn listen(
     let agent = Agent1Proxy::new(bus).await?;
     let mut offers = agent.receive_trade_offered().await?;
     agent.listen(service, Options::new()).await?;
+    eprintln!("Listening for {}", harmless(service));
     let mut seen = 0;
     while count.is_none_or(|count| seen < count) {
         let offer =
