@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Certificate, Client, Proxy, Response, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, StatusCode, Url, redirect};
 use rustls::crypto::aws_lc_rs;
 
 use crate::config::{BadConfig, Config};
@@ -71,20 +71,16 @@ impl Carrier {
     pub fn new(config: &Config) -> Result<Self, BadConfig> {
         // It fails when a provider is installed already, which is as good.
         let _ = aws_lc_rs::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("twinseal-courier/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            // An answer comes from where the item went, or not at all.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(config.connect_timeout())
-            .timeout(config.timeout());
-        if let Some(proxy) = &config.proxy {
-            builder = builder.proxy(Proxy::all(proxy).map_err(BadConfig::new)?);
-        }
-        if !config.roots.is_empty() {
-            builder = builder.tls_certs_only(roots(config)?);
-        }
-        Ok(Self { client: builder.build().map_err(BadConfig::new)? })
+        let client = match builder(config)?.build() {
+            Err(error) if config.roots.is_empty() => {
+                // A small device may have no root certificates, and HTTP needs none.
+                let error = chain(&error);
+                tracing::warn!(error, "HTTPS will fail: install ca-certificates or name roots");
+                builder(config)?.tls_certs_only([]).build()
+            }
+            built => built,
+        };
+        Ok(Self { client: client.map_err(|error| BadConfig::new(chain(&error)))? })
     }
 
     /// Posts `body` to `<origin>/device/v1/<kind>` and reads the answer.
@@ -148,6 +144,23 @@ fn route(origin: &str, kind: Kind) -> Result<Url, String> {
         "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
         _ => Err("the server's URL is not one of HTTP".to_owned()),
     }
+}
+
+fn builder(config: &Config) -> Result<ClientBuilder, BadConfig> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("twinseal-courier/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        // An answer comes from where the item went, or not at all.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(config.connect_timeout())
+        .timeout(config.timeout());
+    if let Some(proxy) = &config.proxy {
+        builder = builder.proxy(Proxy::all(proxy).map_err(BadConfig::new)?);
+    }
+    if !config.roots.is_empty() {
+        builder = builder.tls_certs_only(roots(config)?);
+    }
+    Ok(builder)
 }
 
 fn roots(config: &Config) -> Result<Vec<Certificate>, BadConfig> {

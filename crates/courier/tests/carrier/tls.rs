@@ -1,6 +1,7 @@
 //! HTTPS: the right server with the right root, and everything else refused.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -9,6 +10,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use twinseal_courier::{Carrier, Config, Kind, Outcome};
+use twinseal_swtpm_tests::{is_child, rerun};
 
 use crate::server::{Server, reply};
 
@@ -87,6 +89,24 @@ async fn another_root_another_name_and_no_tls_are_refused() {
     refusal(carry(&[&root], &plain.origin("https")).await);
     assert_eq!(server.seen(), []);
     assert_eq!(plain.seen(), []);
+}
+
+#[tokio::test]
+async fn a_system_without_roots_carries_over_http_and_refuses_https() {
+    if !is_child() {
+        let test = "tls::a_system_without_roots_carries_over_http_and_refuses_https";
+        rerun(test, |program| {
+            let mut command = Command::new(program);
+            command.env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+            command
+        });
+        return;
+    }
+    let plain = Server::saying(reply("200 OK", "application/cose", b"answer"));
+    let answered = Outcome::Answered(b"answer".to_vec());
+    assert_eq!(carry(&[], &plain.origin("http")).await, answered);
+    let refused = refusal(carry(&[], &Root::new().serve("localhost").origin("https")).await);
+    assert!(refused.contains("invalid peer certificate"), "{refused}");
 }
 
 #[tokio::test]
