@@ -109,3 +109,32 @@ fn exit_code(kind: ErrorKind) -> u8 {
         Busy | Cancelled | Timeout => 10,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_contract_names_each_kind_with_its_exit_code() {
+        let contract = include_str!("../../../../docs/dbus.md");
+        for kind in ErrorKind::ALL {
+            let row = format!("| `{kind}` |");
+            let row = contract.lines().find(|line| line.starts_with(&row)).unwrap();
+            assert!(row.ends_with(&format!("| {} |", exit_code(*kind))), "{row}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_bus_say_what_to_do() {
+        for (name, exit_code) in [
+            ("org.freedesktop.DBus.Error.ServiceUnknown", 3),
+            ("org.freedesktop.DBus.Error.AccessDenied", 4),
+            ("org.freedesktop.DBus.Error.UnknownObject", 6),
+            ("org.twinseal.Error.Rejected", 9),
+            ("org.example.Other", 1),
+        ] {
+            assert_eq!(Failure::of_name(name, "text: do this").exit_code, exit_code, "{name}");
+        }
+    }
+}
