@@ -50,6 +50,12 @@ impl Bells {
         }
     }
 
+    /// How many wait for this now.
+    pub(super) fn listeners(&self, bell: Bell) -> usize {
+        // One is the map's own.
+        self.lock().get(&bell).map_or(0, |notify| Arc::strong_count(notify) - 1)
+    }
+
     /// Asks `look` until it finds something; `None` when the time is over.
     pub(super) async fn wait<T, F: Future<Output = Result<Option<T>, Error>>>(
         &self,

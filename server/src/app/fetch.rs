@@ -74,9 +74,11 @@ impl App {
     ) -> Result<Answer, Error> {
         let device = standing.bond.device_id;
         let (generation, epoch) = (standing.bond.generation, keys.epoch);
-        let permit = self.polls.try_acquire();
+        // A fetch can be sent again by anybody who has seen it: copies must not use up all polls.
+        let is_alone = self.bells.listeners(Bell::Down(device)) < self.limits.device_polls_max;
+        let permit = self.polls.try_acquire().ok().filter(|_| is_alone);
         let wait = Duration::from_millis(wait_ms.into()).min(self.limits.poll_max);
-        let wait = if permit.is_ok() { wait } else { Duration::ZERO };
+        let wait = if permit.is_some() { wait } else { Duration::ZERO };
         let look = move || async move {
             let mut tx = self.store.read().await?;
             let Some((key, content)) = tx.next_down(&device).await? else { return Ok(None) };

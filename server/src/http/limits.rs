@@ -9,6 +9,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Long polls at one time; further ones are answered at once.
     pub polls_max: usize,
+    /// Long polls of one device at one time: it has one, and others may not have noticed yet
+    /// that nobody listens.
+    pub device_polls_max: usize,
     /// The longest that a long poll waits.
     pub poll_max: Duration,
     /// How long a peer may take for a TLS handshake, and for the head of a request; also how
@@ -35,6 +38,7 @@ impl Default for Limits {
         Limits {
             connections_max: 1024,
             polls_max: 768,
+            device_polls_max: 4,
             poll_max: Duration::from_secs(25),
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(15),

@@ -66,6 +66,28 @@ async fn a_long_poll_waits_as_long_as_asked_and_ends_with_the_server() {
 }
 
 #[tokio::test]
+async fn copies_of_a_fetch_do_not_use_up_the_long_polls() {
+    let place = Place::new();
+    let server = place.serve();
+    let device = Device::ready(&place, &server, [7; 32]).await;
+    let fetch = device.fetching(20_000, &[]);
+    let post = || device.post("fetch", &fetch);
+    // Four wait; whichever come after them are answered at once.
+    let (status, answer) = tokio::select! {
+        reply = post() => reply,
+        reply = post() => reply,
+        reply = post() => reply,
+        reply = post() => reply,
+        reply = post() => reply,
+        reply = post() => reply,
+        reply = post() => reply,
+        reply = post() => reply,
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("all of them wait"),
+    };
+    assert_eq!((status, device.read(&fetch, &answer)), (StatusCode::OK, Answer::Nothing));
+}
+
+#[tokio::test]
 async fn https_on_both_sides() {
     let place = Place::new();
     let key = rcgen::KeyPair::generate().unwrap();

@@ -185,3 +185,41 @@ async fn a_device_that_is_not_known_gets_what_everybody_gets() {
     let reply = device.post("fetch", &device.fetching(0, &[])).await;
     assert_eq!(reply, (StatusCode::FORBIDDEN, b"rejected".to_vec()));
 }
+
+#[tokio::test]
+async fn no_byte_of_an_envelope_can_change_and_nothing_is_written_for_it() {
+    let (place, _server, mut device) = set().await;
+    let written = || place.json(&["audit"])["audit"].as_array().unwrap().len();
+    let before = written();
+    for outer in [Outer::Serial, Outer::Key] {
+        let envelope = device.seal(outer, &opened(outer.number(), outer).1);
+        for at in 0..envelope.len() {
+            let mut flipped = envelope.clone();
+            flipped[at] ^= 1 << (at % 8);
+            let (status, word) = device.post("message", &flipped).await;
+            let known = [(400, &b"malformed"[..]), (403, b"rejected")];
+            assert!(known.contains(&(status.as_u16(), &word[..])), "byte {at}: {status}");
+        }
+        assert_eq!(written(), before);
+    }
+    let envelope = device.seal(Outer::Serial, &opened(3, Outer::Serial).1);
+    assert_eq!(device.tell(&envelope).await, Answer::Accepted);
+    assert_eq!(written(), before + 1);
+}
+
+#[tokio::test]
+async fn copies_that_come_at_once_are_accepted_once() {
+    let (place, _server, mut device) = set().await;
+    let envelope = device.seal(Outer::Serial, &opened(1, Outer::Serial).1);
+    let post = || device.post("message", &envelope);
+    let (a, b, c, d) = tokio::join!(post(), post(), post(), post());
+    let stored = post().await;
+    assert_eq!(device.read(&envelope, &stored.1), Answer::Accepted);
+    for copy in [a, b, c, d] {
+        let busy = (StatusCode::SERVICE_UNAVAILABLE, b"busy".to_vec());
+        assert!(copy == stored || copy == busy, "{}", copy.0);
+    }
+    let audit = place.json(&["audit"]);
+    let received = audit["audit"].as_array().unwrap().iter();
+    assert_eq!(received.filter(|entry| entry["action"] == "message.receive").count(), 1);
+}
