@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use twinseal_scheme::enrol::UserInfo;
+use twinseal_scheme::message::Opened;
 use twinseal_scheme::tpm::EndorsementKey;
 
 use crate::engine::{Engine, Opening};
@@ -296,6 +297,21 @@ impl Agent {
     ) -> Result<Message, Error> {
         let (caller, envelope) = (caller.clone(), envelope.to_vec());
         self.whole(move |engine| async move { engine.open(&caller, trade, &envelope).await }).await
+    }
+
+    /// Opens a sealed message of the trade, of either direction and of the present epoch, for
+    /// people to look at. Nothing changes.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Rejected`], [`Kind::Stale`], those of the state and of the
+    /// chip.
+    pub async fn inspect(
+        &self,
+        caller: &Caller,
+        trade: TradeId,
+        envelope: &[u8],
+    ) -> Result<Opened, Error> {
+        self.engine.inspect(caller, trade, envelope).await
     }
 
     /// Closes a trade and waits for its receipt. Closing again waits again. An exchange closes by

@@ -208,10 +208,14 @@ fn a_sealed_message_is_explained_in_both_orders() {
     let builder = Device::builder().service(TILL, &[CASHIER]);
     let device = world.enrolled(builder, &[("holder", "Example Bakery")]);
     let file = folder_of(&device, CASHIER).join("envelope");
-    for (outer, titles, step) in [
-        ("serial", &["routing header", "Es, the serial layer"][..], 414),
-        ("key", &["routing header", "Ea, the key layer", "Es, the serial layer"], 314),
-    ] {
+    let titles = |explained: &Value| -> Vec<String> {
+        let parts = explained["parts"].as_array().unwrap().iter();
+        parts.map(|part| part["title"].as_str().unwrap().to_owned()).collect()
+    };
+    let (serial, key) = ("Es, the serial layer", "Ea, the key layer");
+    for (outer, layers, seen_by_all, step) in
+        [("serial", [serial, key], 2, 414), ("key", [key, serial], 3, 314)]
+    {
         let opened = ok(&device, CASHIER, &["trade", "open", TILL, "--outer", outer]);
         let path = format!("/u2001/trade/{}", opened["trade"].as_str().unwrap());
         let sealed =
@@ -223,16 +227,25 @@ fn a_sealed_message_is_explained_in_both_orders() {
             .collect();
         fs::write(&file, &envelope).unwrap();
         let explained = ok(&device, STRANGER, &["explain", text(&file)]);
-        let parts = explained["parts"].as_array().unwrap();
-        assert_eq!(
-            parts.iter().map(|part| part["title"].as_str().unwrap()).collect::<Vec<_>>(),
-            titles
-        );
-        assert_eq!(parts[1]["patent"]["sealing"][0]["step"], step, "{explained}");
+        let all = ["routing header", layers[0], layers[1]];
+        assert_eq!(titles(&explained), all[..seen_by_all]);
+        assert_eq!(explained["parts"][1]["patent"]["sealing"][0]["step"], step, "{explained}");
         assert_eq!(explained["bytes"], envelope.len());
         let people = device.run(STRANGER, "twinseal", &["explain", text(&file)]);
         let people = String::from_utf8(people.stdout).unwrap();
         assert!(people.contains("Fig. ") && people.contains("cannot be opened"), "{people}");
+
+        // Whose trade it is, for him the agent opens all of it.
+        let trade = opened["trade"].as_str().unwrap();
+        let whole = ["explain", text(&file), "--trade", trade];
+        let whole_titles = ["routing header", layers[0], layers[1], "the content"];
+        let seen = ok(&device, CASHIER, &whole);
+        assert_eq!(titles(&seen), whole_titles);
+        assert_eq!(seen["payload"], "6869");
+        refused(&device, STRANGER, &whole, "NotFound", 6);
+        let other = ok(&device, CASHIER, &["trade", "open", TILL]);
+        let other = ["explain", text(&file), "--trade", other["trade"].as_str().unwrap()];
+        refused(&device, CASHIER, &other, "Rejected", 9);
     }
     fs::write(&file, "no envelope").unwrap();
     refused(&device, STRANGER, &["explain", text(&file)], "Rejected", 9);

@@ -25,6 +25,12 @@ pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
         .method("Receive", &["after", "wait_ms", "options"], &["messages"], View::receive)
         .method("Seal", &["payload", "options"], &["envelope"], View::seal)
         .method("Open", &["envelope", "options"], &["message"], View::open)
+        .method(
+            "Inspect",
+            &["envelope", "options"],
+            &["inner", "server_signed", "content"],
+            View::inspect,
+        )
         .method("Close", &["options"], &["receipt"], View::close)
         .method("Receipt", &["options"], &["receipt"], View::receipt)
         .signal::<(u64,)>("Message", &["index"])
@@ -78,6 +84,15 @@ impl View {
     ) -> Result<(Received,), Error> {
         let message = self.agent.open(&self.caller, self.trade.id, &envelope).await?;
         Ok((received(message),))
+    }
+
+    async fn inspect(
+        self: Arc<Self>,
+        (envelope, _): (ByteBuf, NoOptions),
+    ) -> Result<(ByteBuf, ByteBuf, ByteBuf), Error> {
+        let opened = self.agent.inspect(&self.caller, self.trade.id, &envelope).await?;
+        let signed = opened.server_signed.unwrap_or_default();
+        Ok((opened.inner.into(), signed.into(), opened.content.into()))
     }
 
     async fn close(self: Arc<Self>, (options,): (WaitOptions,)) -> Result<(ByteBuf,), Error> {

@@ -7,7 +7,7 @@ use twinseal_scheme::Reason;
 use twinseal_scheme::answer::Ack;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::id::InnerHash;
-use twinseal_scheme::message::{DownOpening, Envelope, Outer};
+use twinseal_scheme::message::{self, DownOpening, Envelope, Outer};
 use twinseal_scheme::trade::{Content, MessageType, Received, Row, Stage, Trade, Withdraw};
 
 use super::sealing::{Lane, OpenEpoch};
@@ -39,12 +39,22 @@ impl Engine {
         bytes: &[u8],
     ) -> Result<Opened, Error> {
         let envelope = Envelope::decode(bytes)?;
-        let opening = DownOpening::begin(&epoch.bond, &epoch.keys, &envelope)?;
-        let point = *opening.ephemeral().point();
-        let z = self.hardware.lane(turn).agree(&epoch.device_keys.decryption, point).await?;
-        let opened = opening.finish(&z, &epoch.server_keys.signing)?;
+        let opened = self.take_layers_off(epoch, turn, &envelope).await?;
         let content = Content::decode(&opened.content)?;
         Ok(Opened { content, outer: envelope.route.outer })
+    }
+
+    /// All layers of a message down, each as it was found.
+    pub(super) async fn take_layers_off(
+        &self,
+        epoch: &OpenEpoch,
+        turn: u64,
+        envelope: &Envelope,
+    ) -> Result<message::Opened, Error> {
+        let opening = DownOpening::begin(&epoch.bond, &epoch.keys, envelope)?;
+        let point = *opening.ephemeral().point();
+        let z = self.hardware.lane(turn).agree(&epoch.device_keys.decryption, point).await?;
+        Ok(opening.finish(&z, &epoch.server_keys.signing)?)
     }
 
     /// A message that a fetch has brought.

@@ -10,6 +10,7 @@ mod carrier;
 mod contact;
 mod delivery;
 mod enrolment;
+mod inspect;
 mod offers;
 mod progress;
 mod receipts;

@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// The trade, if it is the caller's.
-    async fn owned(&self, caller: &Caller, id: TradeId) -> Result<TradeRow, Error> {
+    pub(super) async fn owned(&self, caller: &Caller, id: TradeId) -> Result<TradeRow, Error> {
         let uid = caller.uid;
         let row = self.store.run(move |tx| tx.trade(id)).await?;
         row.filter(|row| row.owner == Some(uid)).ok_or_else(|| Kind::NotFound.into())

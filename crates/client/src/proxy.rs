@@ -133,6 +133,14 @@ pub trait Trade {
     /// Opens a message that the caller has carried himself.
     fn open(&self, envelope: &[u8], options: Options<'_>) -> zbus::Result<Received>;
 
+    /// Opens a sealed message of the trade for people to look at: inner layer, what the server
+    /// has signed, content.
+    fn inspect(
+        &self,
+        envelope: &[u8],
+        options: Options<'_>,
+    ) -> zbus::Result<(Vec<u8>, Vec<u8>, Vec<u8>)>;
+
     /// Closes the trade and waits for its receipt. Option: `wait_ms`.
     fn close(&self, options: Options<'_>) -> zbus::Result<Vec<u8>>;
 

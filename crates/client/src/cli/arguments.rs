@@ -70,10 +70,14 @@ pub(crate) enum Command {
     /// Read and verify receipts, without the agent.
     #[command(subcommand)]
     Receipt(Receipt),
-    /// Take a sealed message apart, layer by layer, without the agent.
+    /// Take a sealed message apart, layer by layer, with the patent's steps.
     Explain {
         /// The envelope; `-` for standard input.
         envelope: PathBuf,
+        /// Have the agent open it, as a message of this trade of yours. Without it, what can be
+        /// seen without any key is shown, and the agent is not needed.
+        #[arg(long, value_name = "ID")]
+        trade: Option<String>,
     },
 }
 

@@ -1,22 +1,30 @@
-//! `twinseal explain`: a sealed message, layer by layer, offline.
+//! `twinseal explain`: a sealed message, layer by layer.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use twinseal_client::ErrorKind;
+use twinseal_client::{ErrorKind, Options};
 use twinseal_scheme::explain::{Part, Steps, explain as take_apart};
+use twinseal_scheme::message::Opened;
+use twinseal_scheme::trade::Content;
 
-use crate::answer::{Answer, hex};
+use crate::answer::{Answer, hex, shown};
+use crate::device::bus;
 use crate::failure::Failure;
 use crate::files;
+use crate::trades::proxy;
 
 /// Bytes of a part that a person is shown; `--json` has all of them.
 const SHOWN: usize = 48;
 
-pub(crate) fn explain(file: &Path) -> Result<Answer, Failure> {
+pub(crate) async fn explain(file: &Path, trade: Option<&str>) -> Result<Answer, Failure> {
     let envelope = files::read(file)?;
-    let parts = take_apart(&envelope, None).map_err(|reason| {
+    let opened = match trade {
+        Some(trade) => Some(open(&envelope, trade).await?),
+        None => None,
+    };
+    let parts = take_apart(&envelope, opened.as_ref()).map_err(|reason| {
         let text = format!("not a sealed message: {reason}: check that the file is an envelope");
         Failure::new(ErrorKind::Rejected, text)
     })?;
@@ -27,16 +35,34 @@ pub(crate) fn explain(file: &Path) -> Result<Answer, Failure> {
     for (number, part) in parts.iter().enumerate() {
         write_part(&mut text, number + 1, part);
     }
+    let payload = opened.and_then(|opened| Content::decode(&opened.content).ok());
+    let payload = payload.map(|content| content.payload);
+    if let Some(payload) = &payload {
+        let _ = writeln!(text, "\nThe payload: {}", shown(payload));
+    }
     let _ = writeln!(text, "\n{closed}");
-    Ok(Answer::new(json!({ "bytes": envelope.len(), "parts": json, "closed": closed }), text))
+    let payload = payload.map(|payload| hex(&payload));
+    let json = json!({
+        "bytes": envelope.len(), "parts": json, "payload": payload, "closed": closed,
+    });
+    Ok(Answer::new(json, text))
+}
+
+/// What the agent finds inside.
+async fn open(envelope: &[u8], trade: &str) -> Result<Opened, Failure> {
+    let bus = bus().await?;
+    let trade = proxy(&bus, trade).await?;
+    let (inner, signed, content) = trade.inspect(envelope, Options::new()).await?;
+    let server_signed = (!signed.is_empty()).then_some(signed);
+    Ok(Opened { content, inner, server_signed })
 }
 
 /// What cannot be shown, and why.
 fn closed(parts: &[Part]) -> &'static str {
     match parts.last() {
         Some(part) if part.structure.starts_with("COSE_Encrypt") => {
-            "What lies inside the last layer cannot be opened without the keys: those of this very \
-             device, in its chip, or the server's"
+            "What lies inside the last layer cannot be opened without the keys: those of the very \
+             device, in its chip, or the server's. With --trade, this device's agent opens it"
         }
         _ => "Nothing is closed",
     }

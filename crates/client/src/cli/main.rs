@@ -43,6 +43,6 @@ async fn run(arguments: Arguments) -> Result<Answer, Failure> {
         }
         Command::Trade(trade) => trades::run(trade, arguments.json).await,
         Command::Receipt(receipt) => receipts::run(receipt),
-        Command::Explain { envelope } => explain::explain(&envelope),
+        Command::Explain { envelope, trade } => explain::explain(&envelope, trade.as_deref()).await,
     }
 }

@@ -181,7 +181,7 @@ async fn list(bus: &Connection) -> Result<Answer, Failure> {
 }
 
 /// A trade of this user, by its id or by its path.
-async fn proxy<'a>(bus: &Connection, trade: &str) -> Result<TradeProxy<'a>, Failure> {
+pub(crate) async fn proxy<'a>(bus: &Connection, trade: &str) -> Result<TradeProxy<'a>, Failure> {
     let id = id_of(trade);
     if id.len() != 32 || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         let text = "a trade's id is 32 hexadecimal digits: see `twinseal trade list`";
