@@ -20,6 +20,7 @@ mod challenge;
 mod claim;
 mod claimed_keys;
 mod grant;
+pub mod judge;
 mod offer;
 mod user_info;
 

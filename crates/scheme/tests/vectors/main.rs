@@ -4,6 +4,7 @@
 //! `scripts/vectors` writes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod coverage;
 mod crypto;
 mod forge;
 mod format;

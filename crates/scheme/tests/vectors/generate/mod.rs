@@ -1,21 +1,28 @@
 //! Makes every vector, the same at every run.
 
 mod aad;
+mod admissions;
 mod answers;
+mod certificate;
 mod chip;
 mod claims;
+mod contents;
 mod device_keys;
 mod down;
+mod ek_certificates;
 mod encrypt_form;
 mod enrolment;
 mod envelopes;
 mod epochs;
 mod fetches;
 mod layers;
+mod links;
+mod receipts;
 mod sign1_form;
 mod signed;
 mod statements;
 mod tpm;
+mod trades;
 mod transcript;
 mod up;
 
@@ -23,6 +30,8 @@ use crate::format::{Vector, print_shared};
 use crate::parties::{Epoch, Parties};
 use down::Down;
 use up::Up;
+
+pub use aad::ITEMS as AAD_ITEMS;
 
 pub fn all(p: &Parties) -> Vec<Vector> {
     let epoch = p.epoch(3);
@@ -41,6 +50,12 @@ pub fn all(p: &Parties) -> Vec<Vector> {
         device_keys::vectors(p),
         enrolment::vectors(p),
         claims::vectors(p),
+        contents::vectors(),
+        trades::vectors(),
+        receipts::vectors(p),
+        ek_certificates::vectors(p),
+        links::vectors(p),
+        admissions::vectors(),
         encrypt_form::vectors(&m),
         sign1_form::vectors(&m),
     ]

@@ -1,11 +1,16 @@
 //! Does what a vector's operation says, with the scheme's own code.
 
+mod admission;
 mod answer;
+mod ek;
 mod enrol;
 mod epoch;
 mod message;
 mod state;
 mod tpm;
+mod trade;
+
+pub use state::Replay;
 
 use twinseal_scheme::Reason;
 
@@ -27,8 +32,17 @@ pub struct Operation {
 
 /// Every operation there is.
 pub fn operations() -> Vec<Operation> {
-    [message::OPERATIONS, epoch::OPERATIONS, answer::OPERATIONS, tpm::OPERATIONS, enrol::OPERATIONS]
-        .concat()
+    [
+        message::OPERATIONS,
+        epoch::OPERATIONS,
+        answer::OPERATIONS,
+        tpm::OPERATIONS,
+        enrol::OPERATIONS,
+        trade::OPERATIONS,
+        ek::OPERATIONS,
+        admission::OPERATIONS,
+    ]
+    .concat()
 }
 
 pub fn operation(name: &str) -> Operation {

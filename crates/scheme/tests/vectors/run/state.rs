@@ -70,6 +70,10 @@ pub fn epoch(i: &Inputs) -> (EpochSecret, EpochKeys) {
 pub struct Replay(Vec<u8>);
 
 impl Replay {
+    pub fn new(bytes: &[u8]) -> Replay {
+        Replay(bytes.to_vec())
+    }
+
     pub fn of(i: &Inputs, keys: &[&str]) -> Replay {
         Replay(keys.iter().flat_map(|key| i.bytes(key)).collect())
     }
