@@ -10,7 +10,7 @@ use twinseal_scheme::epoch::{
     ChainKey, ClosedEpoch, EpochKeys, EpochOpen, EpochSecret, VerifiedEpochOpen,
 };
 use twinseal_scheme::message::Envelope;
-use twinseal_scheme::tpm::{Certification, ClockInfo, verify_epoch_attest};
+use twinseal_scheme::tpm::{ClockInfo, verify_epoch_attest};
 
 use super::epochs::{keys_of, secret, secret_of};
 use super::receive::Request;
@@ -180,10 +180,9 @@ fn attested_clock(
     open: &EpochOpen,
 ) -> Result<Option<ClockInfo>, Reason> {
     let Some(attester) = &standing.attester else { return Ok(None) };
-    let (attest, signature) = open.attest.as_ref().ok_or(Reason::AttestMissing)?;
+    let certification = open.certification()?;
     let route = &envelope.route;
     let extra_data = open.extra_data(&standing.bond, route.sequence, route.epoch);
-    let certification = Certification { attest, signature };
     let state = verify_epoch_attest(
         &attester.ak_public,
         &attester.srk_name,

@@ -16,6 +16,7 @@ use crate::label;
 use crate::message::{Envelope, Outer, UnsignedUp, open_opening, seal_up, verify_opening};
 use crate::secret::{Secret, sha256};
 use crate::server_keys::ServerKeys;
+use crate::tpm::Certification;
 
 /// The longest attest or attest signature, bytes.
 const ATTEST_MAX: usize = 1024;
@@ -54,6 +55,15 @@ impl EpochOpen {
             self.p256_id,
             self.kem_id
         )])
+    }
+
+    /// The attest of a device with a TPM, for [`crate::tpm::verify_epoch_attest`].
+    ///
+    /// # Errors
+    /// [`Reason::AttestMissing`].
+    pub fn certification(&self) -> Result<Certification<'_>, Reason> {
+        let (attest, signature) = self.attest.as_ref().ok_or(Reason::AttestMissing)?;
+        Ok(Certification { attest, signature })
     }
 
     fn encode(&self) -> Vec<u8> {

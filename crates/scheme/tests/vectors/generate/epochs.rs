@@ -237,7 +237,10 @@ fn refused_contents(m: &Messages) -> Vec<Vector> {
     let (point, shape) = (m.p.epoch_key(3).point(), "wrong-shape");
     let compressed = [&[2 + (point[64] & 1)][..], &point[1..33]].concat();
     let long = vec![0; 1025];
+    let mut of_tpm = open.with_content(&open.content());
+    of_tpm.fields.push(word("of-tpm", 1));
     vec![
+        of_tpm.refused("attest-missing", "open-no-attest", "no attest, of a device with a TPM"),
         with(0, bstr(last_changed(&point))).refused(
             "bad-point",
             "open-point",

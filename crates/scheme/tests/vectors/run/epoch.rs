@@ -60,6 +60,9 @@ fn epoch_open(i: &Inputs) -> Outcome {
         let unsigned = seal_up(&bond, &opening, Outer::Key, 0, &content, &mut rng)?;
         assert!(unsigned.finish(&signature(i, "seal-signature"))? == bytes_in, "sealed anew");
     }
+    if i.has("of-tpm") {
+        open.certification()?;
+    }
     let extra_data = open.extra_data(&bond, sequence, epoch);
     let (attest, attest_signature) = open.attest.unwrap_or_default();
     Ok(vec![
