@@ -27,6 +27,8 @@ pub mod receipt;
 mod secret;
 pub mod serial;
 pub mod server_keys;
+#[cfg(test)]
+mod tests;
 pub mod tpm;
 pub mod trade;
 

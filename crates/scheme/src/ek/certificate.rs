@@ -13,6 +13,7 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
+use super::signature::Signed;
 use super::{ChipIdentity, EkPolicy};
 use crate::Reason;
 use crate::tpm::{Curve, PublicKey};
@@ -93,17 +94,13 @@ impl<'a> Certificate<'a> {
         Ok(Certificate { x509 })
     }
 
-    /// The bytes that were signed, as they came.
-    pub(super) fn signed_bytes(&self) -> &[u8] {
-        self.x509.tbs_certificate.as_ref()
-    }
-
-    pub(super) fn signature_algorithm(&self) -> &Oid<'a> {
-        &self.x509.signature_algorithm.algorithm
-    }
-
-    pub(super) fn signature(&self) -> &[u8] {
-        &self.x509.signature_value.data
+    /// Its signature, for whoever has the issuer's key.
+    pub(super) fn signed(&self) -> Signed<'_> {
+        Signed {
+            message: self.x509.tbs_certificate.as_ref(),
+            algorithm: &self.x509.signature_algorithm.algorithm,
+            signature: &self.x509.signature_value.data,
+        }
     }
 
     pub(super) fn subject_key(&self) -> &SubjectPublicKeyInfo<'a> {

@@ -1,7 +1,7 @@
 //! The path from an EK certificate to one of the operator's roots (RFC 5280, section 6.1).
 
+use super::EkPolicy;
 use super::certificate::{Certificate, trim};
-use super::{EkPolicy, signature};
 use crate::Reason;
 
 /// The certificate authorities that the operator trusts, and those that he merely
@@ -141,7 +141,7 @@ impl Search<'_> {
     ) -> Result<Certificate<'c>, Reason> {
         self.signatures_left = self.signatures_left.checked_sub(1).ok_or(Reason::EkChainTooLong)?;
         let issuer = Certificate::parse(&candidate.der)?;
-        signature::verify(certificate, issuer.subject_key())?;
+        certificate.signed().verify(issuer.subject_key())?;
         Ok(issuer)
     }
 }

@@ -11,7 +11,7 @@
 
 mod certificate;
 mod chain;
-mod signature;
+pub(crate) mod signature;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -13,67 +13,66 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::certificate::Certificate;
 use crate::Reason;
 
-/// Verifies the signature of `certificate` by the key of its issuer: RSA of 2048 to 4096
-/// bits with PKCS #1 v1.5, or ECDSA on P-256, P-384 or P-521, each with SHA-2. SHA-1 is not
-/// accepted; an authority that still signs with it can be made a root by the operator.
-///
-/// # Errors
-/// [`Reason::EkChainAlgorithm`], [`Reason::EkChainSignature`].
-pub(super) fn verify(
-    certificate: &Certificate<'_>,
-    issuer_key: &SubjectPublicKeyInfo<'_>,
-) -> Result<(), Reason> {
-    let algorithm = certificate.signature_algorithm();
-    let valid = match issuer_key.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
-        true => by_rsa(certificate, algorithm, issuer_key)?,
-        false => by_ecdsa(certificate, algorithm, issuer_key)?,
-    };
-    if valid { Ok(()) } else { Err(Reason::EkChainSignature) }
+/// A signature over a certificate, apart from the rest of it.
+pub(crate) struct Signed<'a> {
+    /// The bytes that were signed, as they came.
+    pub(crate) message: &'a [u8],
+    /// The signature's algorithm, as the certificate states it.
+    pub(crate) algorithm: &'a Oid<'a>,
+    /// PKCS #1 v1.5 as long as the modulus, or an ECDSA-Sig-Value in DER.
+    pub(crate) signature: &'a [u8],
 }
 
-fn by_rsa(
-    certificate: &Certificate<'_>,
-    algorithm: &Oid<'_>,
-    issuer_key: &SubjectPublicKeyInfo<'_>,
-) -> Result<bool, Reason> {
-    let key = RsaPublicKey::from_pkcs1_der(&issuer_key.subject_public_key.data)
-        .map_err(|_| Reason::EkChainAlgorithm)?;
-    if key.n().bits() < 2048 {
-        return Err(Reason::EkChainAlgorithm);
+impl Signed<'_> {
+    /// Verifies with the key of the issuer: RSA of 2048 to 4096 bits with PKCS #1 v1.5, or
+    /// ECDSA on P-256, P-384 or P-521, each with SHA-2. SHA-1 is not accepted; an authority
+    /// that still signs with it can be made a root by the operator.
+    ///
+    /// # Errors
+    /// [`Reason::EkChainAlgorithm`], [`Reason::EkChainSignature`].
+    pub(crate) fn verify(&self, issuer_key: &SubjectPublicKeyInfo<'_>) -> Result<(), Reason> {
+        let valid = match issuer_key.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
+            true => self.by_rsa(issuer_key)?,
+            false => self.by_ecdsa(issuer_key)?,
+        };
+        if valid { Ok(()) } else { Err(Reason::EkChainSignature) }
     }
-    let message = certificate.signed_bytes();
-    let Ok(signature) = pkcs1v15::Signature::try_from(certificate.signature()) else {
-        return Ok(false);
-    };
-    let verified = if *algorithm == OID_PKCS1_SHA256WITHRSA {
-        pkcs1v15::VerifyingKey::<Sha256>::new(key).verify(message, &signature)
-    } else if *algorithm == OID_PKCS1_SHA384WITHRSA {
-        pkcs1v15::VerifyingKey::<Sha384>::new(key).verify(message, &signature)
-    } else if *algorithm == OID_PKCS1_SHA512WITHRSA {
-        pkcs1v15::VerifyingKey::<Sha512>::new(key).verify(message, &signature)
-    } else {
-        return Err(Reason::EkChainAlgorithm);
-    };
-    Ok(verified.is_ok())
-}
 
-fn by_ecdsa(
-    certificate: &Certificate<'_>,
-    algorithm: &Oid<'_>,
-    issuer_key: &SubjectPublicKeyInfo<'_>,
-) -> Result<bool, Reason> {
-    let parameters = issuer_key.algorithm.parameters.as_ref();
-    let curve = parameters.and_then(|any| any.as_oid().ok()).ok_or(Reason::EkChainAlgorithm)?;
-    let verifier = ECDSA
-        .iter()
-        .find(|(for_curve, for_hash, _)| *for_curve == curve && for_hash == algorithm)
-        .map(|(_, _, verifier)| *verifier)
-        .ok_or(Reason::EkChainAlgorithm)?;
-    let key = UnparsedPublicKey::new(verifier, &issuer_key.subject_public_key.data);
-    Ok(key.verify(certificate.signed_bytes(), certificate.signature()).is_ok())
+    fn by_rsa(&self, issuer_key: &SubjectPublicKeyInfo<'_>) -> Result<bool, Reason> {
+        let key = RsaPublicKey::from_pkcs1_der(&issuer_key.subject_public_key.data)
+            .map_err(|_| Reason::EkChainAlgorithm)?;
+        if key.n().bits() < 2048 {
+            return Err(Reason::EkChainAlgorithm);
+        }
+        let (message, algorithm) = (self.message, self.algorithm);
+        let Ok(signature) = pkcs1v15::Signature::try_from(self.signature) else {
+            return Ok(false);
+        };
+        let verified = if *algorithm == OID_PKCS1_SHA256WITHRSA {
+            pkcs1v15::VerifyingKey::<Sha256>::new(key).verify(message, &signature)
+        } else if *algorithm == OID_PKCS1_SHA384WITHRSA {
+            pkcs1v15::VerifyingKey::<Sha384>::new(key).verify(message, &signature)
+        } else if *algorithm == OID_PKCS1_SHA512WITHRSA {
+            pkcs1v15::VerifyingKey::<Sha512>::new(key).verify(message, &signature)
+        } else {
+            return Err(Reason::EkChainAlgorithm);
+        };
+        Ok(verified.is_ok())
+    }
+
+    fn by_ecdsa(&self, issuer_key: &SubjectPublicKeyInfo<'_>) -> Result<bool, Reason> {
+        let parameters = issuer_key.algorithm.parameters.as_ref();
+        let curve = parameters.and_then(|any| any.as_oid().ok()).ok_or(Reason::EkChainAlgorithm)?;
+        let verifier = ECDSA
+            .iter()
+            .find(|(for_curve, for_hash, _)| *for_curve == curve && for_hash == self.algorithm)
+            .map(|(_, _, verifier)| *verifier)
+            .ok_or(Reason::EkChainAlgorithm)?;
+        let key = UnparsedPublicKey::new(verifier, &issuer_key.subject_public_key.data);
+        Ok(key.verify(self.message, self.signature).is_ok())
+    }
 }
 
 /// Curve of the key, signature algorithm, verifier.
@@ -98,6 +97,7 @@ mod tests {
     use rsa::signature::{SignatureEncoding, Signer};
 
     use super::*;
+    use crate::ek::certificate::Certificate;
     use crate::ek::testing::{Draft, ec_spki, oid};
     use crate::tpm::testing::p256_key;
 
@@ -114,7 +114,7 @@ mod tests {
         let mut draft = Draft::endorsement(&p256_key(1), "root");
         draft.signature_algorithm = oid(algorithm);
         let certificate = draft.signed_with(sign);
-        verify(&Certificate::parse(&certificate).unwrap(), issuer.subject_key())
+        Certificate::parse(&certificate).unwrap().signed().verify(issuer.subject_key())
     }
 
     /// sha256, sha384 and sha512WithRSAEncryption, without their last byte.

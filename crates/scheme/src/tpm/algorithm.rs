@@ -54,7 +54,7 @@ impl HashAlgorithm {
     }
 
     /// The HMAC of `parts`, joined. What is made from a seed is a secret, so it is wiped.
-    pub(super) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
         match self {
             HashAlgorithm::Sha256 => authenticate::<Hmac<Sha256>>(key, parts),
             HashAlgorithm::Sha384 => authenticate::<Hmac<Sha384>>(key, parts),

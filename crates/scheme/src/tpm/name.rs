@@ -28,7 +28,7 @@ impl Name {
         &self.0
     }
 
-    pub(super) fn of(hash: HashAlgorithm, public_area: &[u8]) -> Self {
+    pub(crate) fn of(hash: HashAlgorithm, public_area: &[u8]) -> Self {
         Name([&hash.id().to_be_bytes()[..], &hash.digest(&[public_area])].concat())
     }
 

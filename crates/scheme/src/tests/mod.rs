@@ -1,0 +1,3 @@
+//! Tests of the primitives as this crate calls them.
+
+mod wycheproof;
