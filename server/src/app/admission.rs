@@ -4,24 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use twinseal_scheme::Reason;
-use twinseal_scheme::enrol::Claim;
+use twinseal_scheme::enrol::judge::{self, ClaimFacts, CodeState, Ground, SerialState};
+use twinseal_scheme::enrol::{Claim, DeviceState};
 use twinseal_scheme::serial::HardwareSerial;
 
 use super::{App, Error, codes};
 use crate::clock::now_unix_seconds;
-use crate::store::{Device, Standing, State, StoreError, Tx, Write};
+use crate::store::{Device, Standing, StoreError, Tx, Write};
 
 /// Why a device may enrol.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// It has a code, of this id.
-    Code(String),
-    /// The operator expects its serial.
-    Listed,
-    /// The operator will be asked.
-    ByHand,
-    /// It is enrolled, and signs so with the key of before.
-    Proof,
+pub(super) struct Admission {
+    pub ground: Ground,
+    /// The id of its code, on the ground of which it may.
+    code: Option<String>,
 }
 
 /// What was looked up about a claim.
@@ -34,52 +30,47 @@ pub(super) struct Admitted {
 }
 
 impl App {
-    /// Looks up why a claim may enrol.
+    /// Looks up what is known about a claim, and has it judged.
     pub(super) async fn admit(&self, claim: &Claim) -> Result<Admitted, Error> {
         let mut tx = self.store.read().await?;
         let devices = tx.devices_of(&claim.serial).await?;
+        let live = devices.iter().find(|device| device.state != DeviceState::Revoked);
+        let code = good_code(&mut tx, claim).await?;
         let is_listed = tx.registration(&claim.serial).await?.is_some();
-        let invited = match good_code(&mut tx, claim).await? {
-            Some(id) => Ok(Admission::Code(id)),
-            None if is_listed => Ok(Admission::Listed),
-            None if claim.code.is_some() => Err(Reason::CodeNotGood),
-            None => Err(Reason::NotAdmitted),
+        let facts = ClaimFacts {
+            code: match (&code, &claim.code) {
+                (Some(_), _) => CodeState::Good,
+                (None, Some(_)) => CodeState::Bad,
+                (None, None) => CodeState::Missing,
+            },
+            is_listed,
+            approves_by_hand: self.policy.approve_by_hand,
+            serial: match live {
+                Some(live) => {
+                    SerialState::Live { device: live.state, is_named: names(claim, live) }
+                }
+                None if devices.is_empty() => SerialState::New,
+                None => SerialState::Revoked,
+            },
         };
-        if let Some(live) = devices.iter().find(|device| device.state != State::Revoked) {
-            let before = tx.standing(&live.id, &self.server_id()).await?;
-            let admission = self.admit_again(claim, live, invited)?;
-            let is_listed = is_listed || live.assurance == LISTED;
-            return Ok(Admitted { admission, is_listed, before });
-        }
-        if !devices.is_empty() && !is_listed {
-            return Err(Error::Refused(Reason::SerialRevoked));
-        }
-        let admission = match invited {
-            Err(Reason::NotAdmitted) if self.policy.approve_by_hand => Admission::ByHand,
-            invited => invited?,
+        let ground = judge::admission(&facts)?;
+        let before = match live {
+            Some(live) => tx.standing(&live.id, &self.server_id()).await?,
+            None => None,
         };
         // Who approves by hand compares the short check, and so vouches for the serial.
-        let is_listed = is_listed || admission == Admission::ByHand;
-        Ok(Admitted { admission, is_listed, before: None })
+        let is_listed = is_listed
+            || ground == Ground::ByHand
+            || live.is_some_and(|live| live.assurance == LISTED);
+        let code = code.filter(|_| ground == Ground::Code);
+        Ok(Admitted { admission: Admission { ground, code }, is_listed, before })
     }
+}
 
-    /// A chip that is enrolled already needs the proof of its key, and in quarantine an operator.
-    fn admit_again(
-        &self,
-        claim: &Claim,
-        live: &Device,
-        invited: Result<Admission, Reason>,
-    ) -> Result<Admission, Error> {
-        let proof = claim.re_enrolment.as_ref().ok_or(Reason::SerialLive)?;
-        if proof.device_id != live.id || proof.generation != live.generation {
-            return Err(Error::Refused(Reason::SerialLive));
-        }
-        match live.state {
-            State::Active => Ok(Admission::Proof),
-            State::Quarantined => invited.map_err(|_| Error::Refused(Reason::DeviceQuarantined)),
-            State::Awaiting | State::Revoked => Err(Error::Refused(Reason::SerialLive)),
-        }
-    }
+/// Whether a claim says that it is this device, of this generation.
+fn names(claim: &Claim, live: &Device) -> bool {
+    let proof = claim.re_enrolment.as_ref();
+    proof.is_some_and(|proof| proof.device_id == live.id && proof.generation == live.generation)
 }
 
 /// Uses an admission up.
@@ -90,15 +81,11 @@ pub(super) async fn consume(
     device: &twinseal_scheme::id::DeviceId,
 ) -> Result<(), Error> {
     let was_listed = write.use_registration(serial).await?;
-    let is_good = match admission {
-        Admission::Code(id) => write.use_code(id, device).await?,
-        Admission::Listed => was_listed,
-        Admission::ByHand | Admission::Proof => true,
-    };
-    match (is_good, admission) {
-        (true, _) => Ok(()),
-        (false, Admission::Code(_)) => Err(Error::Refused(Reason::CodeNotGood)),
-        (false, _) => Err(Error::Refused(Reason::NotAdmitted)),
+    match (admission.ground, &admission.code) {
+        (Ground::Code, Some(id)) if write.use_code(id, device).await? => Ok(()),
+        (Ground::Code, _) => Err(Error::Refused(Reason::CodeNotGood)),
+        (Ground::Listed, _) if !was_listed => Err(Error::Refused(Reason::NotAdmitted)),
+        (Ground::Listed | Ground::ByHand | Ground::Proof, _) => Ok(()),
     }
 }
 
@@ -112,11 +99,11 @@ async fn good_code(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<String>, Sto
 
 impl fmt::Display for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Admission::Code(id) => write!(f, "code:{id}"),
-            Admission::Listed => f.write_str("listed"),
-            Admission::ByHand => f.write_str("by-hand"),
-            Admission::Proof => f.write_str("proof"),
+        match (self.ground, &self.code) {
+            (Ground::Code, code) => write!(f, "code:{}", code.as_deref().unwrap_or_default()),
+            (Ground::Listed, _) => f.write_str("listed"),
+            (Ground::ByHand, _) => f.write_str("by-hand"),
+            (Ground::Proof, _) => f.write_str("proof"),
         }
     }
 }
@@ -125,12 +112,13 @@ impl FromStr for Admission {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Admission, StoreError> {
-        match (text, text.strip_prefix("code:")) {
-            (_, Some(id)) => Ok(Admission::Code(id.to_owned())),
-            ("listed", _) => Ok(Admission::Listed),
-            ("by-hand", _) => Ok(Admission::ByHand),
-            ("proof", _) => Ok(Admission::Proof),
-            _ => Err(StoreError::Corrupt("enrolments.admission")),
-        }
+        let (ground, code) = match (text, text.strip_prefix("code:")) {
+            (_, Some(id)) => (Ground::Code, Some(id.to_owned())),
+            ("listed", _) => (Ground::Listed, None),
+            ("by-hand", _) => (Ground::ByHand, None),
+            ("proof", _) => (Ground::Proof, None),
+            _ => return Err(StoreError::Corrupt("enrolments.admission")),
+        };
+        Ok(Admission { ground, code })
     }
 }

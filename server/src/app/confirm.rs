@@ -7,8 +7,9 @@ use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 use twinseal_scheme::Reason;
 use twinseal_scheme::bond::Bond;
+use twinseal_scheme::enrol::judge::{self, Ground};
 use twinseal_scheme::enrol::{
-    Confirmation, ConfirmationKey, Grant, GrantKey, Standing as Word, UserInfo,
+    Confirmation, ConfirmationKey, DeviceState, Grant, GrantKey, Standing as Word, UserInfo,
 };
 use twinseal_scheme::id::EnrolId;
 use twinseal_scheme::keys::P256Public;
@@ -18,7 +19,7 @@ use super::admission::{self, Admission};
 use super::enrol::OpenedClaim;
 use super::{App, Error, ledger};
 use crate::store::{
-    Attester, Caller, Device, Enrolment, Entry, Standing, State, StoredGrant, StoredOffer, Write,
+    Attester, Caller, Device, Enrolment, Entry, Standing, StoredGrant, StoredOffer, Write,
 };
 
 impl App {
@@ -31,14 +32,15 @@ impl App {
     pub async fn confirm(&self, m5: &[u8]) -> Result<Vec<u8>, Error> {
         let id = Confirmation::route(m5)?;
         let m5_hash = Sha256::digest(m5).into();
-        if let Some(grant) = self.store.read().await?.grant(&id).await? {
-            if grant.m5_hash != m5_hash {
-                return Err(Error::Refused(Reason::EnrolmentOther));
-            }
+        let grant = self.store.read().await?.grant(&id).await?;
+        let enrolment = self.live_enrolment(&id).await?;
+        let offered = enrolment.and_then(|of| of.offer.clone().map(|offer| (of, offer)));
+        let answered = grant.as_ref().map(|grant| grant.m5_hash);
+        let is_again = judge::repetition(offered.is_some(), answered, m5_hash)?;
+        if let (true, Some(grant)) = (is_again, grant) {
             return self.answer_confirmation(&id, &grant, m5).await;
         }
-        let enrolment = self.live_enrolment(&id).await?;
-        let offer = enrolment.offer.clone().ok_or(Reason::EnrolmentUnknown)?;
+        let (enrolment, offer) = offered.ok_or(Reason::EnrolmentUnknown)?;
         let opened = Arc::new(self.open_claim(&enrolment.m1, enrolment.created_at).await?);
         let keys = self.verify_keys(&opened).await?;
         let signing = P256Public::from_spki(&keys.signing.spki_der)?;
@@ -83,17 +85,17 @@ impl App {
         if before.as_ref().map_or(0, |device| device.generation) + 1 != offer.generation {
             return Err(Error::Refused(Reason::SerialLive));
         }
-        if before.as_ref().is_some_and(|device| device.state == State::Revoked) {
+        if before.as_ref().is_some_and(|device| device.state == DeviceState::Revoked) {
             return Err(Error::Refused(Reason::DeviceRevoked));
         }
         let listed = write.registration(&opened.claim.serial).await?;
         let recorded = listed.map(|listed| listed.user_info).unwrap_or_default();
-        let by_hand = *admission == Admission::ByHand;
+        let by_hand = admission.ground == Ground::ByHand;
         Ok(Device {
             id: offer.device,
             serial: opened.claim.serial,
             generation: offer.generation,
-            state: if by_hand { State::Awaiting } else { State::Active },
+            state: if by_hand { DeviceState::Awaiting } else { DeviceState::Active },
             assurance: enrolment.assurance.clone(),
             user_info: joined(&opened.claim.user_info, &recorded)?,
             verdict: enrolment.verdict.clone(),
@@ -151,10 +153,10 @@ impl App {
             serial: standing.bond.serial,
             generation: stored.generation,
             standing: match standing.state {
-                State::Awaiting => Word::AwaitingApproval,
+                DeviceState::Awaiting => Word::AwaitingApproval,
                 // Of a quarantine the device hears when it opens an epoch.
-                State::Active | State::Quarantined => Word::Active,
-                State::Revoked => Word::Denied,
+                DeviceState::Active | DeviceState::Quarantined => Word::Active,
+                DeviceState::Revoked => Word::Denied,
             },
             key_ids: [
                 standing.bond.signing.id(),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use rand_core::{OsRng, RngCore};
 use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys};
 use twinseal_scheme::id::{DeviceId, KeyId, ServerId};
 use twinseal_scheme::keys::{P256Private, P256Public};
 use twinseal_scheme::message::Route;
 use twinseal_scheme::serial::HardwareSerial;
 
-use crate::store::{Standing, State};
+use crate::store::Standing;
 
 /// Keys that nobody has: the private halves are gone.
 pub(super) struct Decoy {
@@ -32,7 +33,7 @@ impl Decoy {
     /// A record for a device that is not known.
     pub(super) fn standing(&self, device: &DeviceId, generation: u32) -> Standing {
         Standing {
-            state: State::Revoked,
+            state: DeviceState::Revoked,
             bond: Bond {
                 server_id: self.server_id,
                 device_id: *device,

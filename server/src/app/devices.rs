@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use twinseal_scheme::ek::Authorities;
-use twinseal_scheme::enrol::UserInfo;
+use twinseal_scheme::enrol::{DeviceState, UserInfo};
 use twinseal_scheme::id::DeviceId;
 use twinseal_scheme::serial::HardwareSerial;
 
 use super::{App, Error};
-use crate::store::{Caller, Device, Entry, State};
+use crate::store::{Caller, Device, Entry};
 
 impl App {
     /// Expects a chip, with what is known of its owner: "the server center records the serial and
@@ -38,13 +38,13 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] `not-awaiting`.
     pub async fn approve(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
-        self.change_state(caller, id, "device.approve", State::Active, |device| {
-            match device.state {
-                State::Awaiting => Ok(()),
-                state => {
-                    let text = format!("the device is {}, not awaiting approval", state.word());
-                    Err(Error::Conflict("not-awaiting", text))
-                }
+        self.change_state(caller, id, "device.approve", DeviceState::Active, |device| match device
+            .state
+        {
+            DeviceState::Awaiting => Ok(()),
+            state => {
+                let text = format!("the device is {}, not awaiting approval", state.word());
+                Err(Error::Conflict("not-awaiting", text))
             }
         })
         .await
@@ -55,13 +55,13 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] `revoked`.
     pub async fn revoke(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
-        self.change_state(caller, id, "device.revoke", State::Revoked, |device| {
-            match device.state {
-                State::Revoked => {
-                    Err(Error::Conflict("revoked", "the device is revoked already".to_owned()))
-                }
-                _ => Ok(()),
+        self.change_state(caller, id, "device.revoke", DeviceState::Revoked, |device| match device
+            .state
+        {
+            DeviceState::Revoked => {
+                Err(Error::Conflict("revoked", "the device is revoked already".to_owned()))
             }
+            _ => Ok(()),
         })
         .await
     }
@@ -90,7 +90,7 @@ impl App {
         caller: &Caller,
         id: &DeviceId,
         action: &'static str,
-        state: State,
+        state: DeviceState,
         may: impl FnOnce(&Device) -> Result<(), Error>,
     ) -> Result<Device, Error> {
         let mut write = self.store.write(caller).await?;
@@ -103,6 +103,6 @@ impl App {
 }
 
 /// A chip in quarantine may be registered: that is how its re-enrolment is approved.
-fn is_trading(state: State) -> bool {
-    matches!(state, State::Active | State::Awaiting)
+fn is_trading(state: DeviceState) -> bool {
+    matches!(state, DeviceState::Active | DeviceState::Awaiting)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use twinseal_scheme::ek::{self, Assurance, Authorities, EkPolicy, Verdict};
+use twinseal_scheme::enrol::judge::{self, Ground};
 use twinseal_scheme::enrol::{
     Activation, ActivationProof, Challenge, Claim, ClaimOpening, Offer, Request,
     re_enrolment_proof, verify_re_enrolment_proof,
@@ -16,7 +17,7 @@ use twinseal_scheme::id::{DeviceId, EnrolId};
 use twinseal_scheme::tpm::{VerifiedDeviceKeys, make_credential};
 use twinseal_scheme::{Reason, Secret};
 
-use super::admission::{Admission, Admitted};
+use super::admission::Admitted;
 use super::{App, Error};
 use crate::clock::now_unix_seconds;
 use crate::store::{Caller, Enrolment, EnrolmentLimits, Entry, Standing, StoredOffer};
@@ -72,9 +73,7 @@ impl App {
         };
         let m2 = self.sign(activation.unsigned(m1))?;
         let mut write = self.store.write(&Caller::Stranger).await?;
-        if !write.use_nonce(&opened.nonce_s, LIFE_SECONDS).await? {
-            return Err(Error::Refused(Reason::NonceUsed));
-        }
+        judge::nonce(write.use_nonce(&opened.nonce_s, LIFE_SECONDS).await?)?;
         let enrolment = Enrolment {
             id: enrol_id,
             m1: m1.to_vec(),
@@ -99,9 +98,12 @@ impl App {
     pub async fn activate(&self, m3: &[u8]) -> Result<Vec<u8>, Error> {
         let proof = ActivationProof::decode(m3)?;
         let enrolment = self.live_enrolment(&proof.enrol_id).await?;
-        if let Some(offer) = enrolment.offer {
-            let same = offer.m3 == m3;
-            return if same { Ok(offer.m4) } else { Err(Error::Refused(Reason::EnrolmentOther)) };
+        let answered = enrolment.as_ref().and_then(|enrolment| enrolment.offer.as_ref());
+        let hash = answered.map(|offer| Sha256::digest(&offer.m3).into());
+        let is_again = judge::repetition(enrolment.is_some(), hash, Sha256::digest(m3).into())?;
+        let enrolment = enrolment.ok_or(Reason::EnrolmentUnknown)?;
+        if let (true, Some(offer)) = (is_again, enrolment.offer) {
+            return Ok(offer.m4);
         }
         let opened = Arc::new(self.open_claim(&enrolment.m1, enrolment.created_at).await?);
         let (id, credential) = (enrolment.id, &enrolment.credential);
@@ -126,11 +128,10 @@ impl App {
         Ok(m4)
     }
 
-    /// An enrolment that has not died, or none.
-    pub(super) async fn live_enrolment(&self, id: &EnrolId) -> Result<Enrolment, Error> {
+    /// An enrolment that has not died.
+    pub(super) async fn live_enrolment(&self, id: &EnrolId) -> Result<Option<Enrolment>, Error> {
         let oldest = now_unix_seconds().saturating_sub(LIFE_SECONDS);
-        let enrolment = self.store.read().await?.enrolment(id, oldest).await?;
-        enrolment.ok_or(Error::Refused(Reason::EnrolmentUnknown))
+        Ok(self.store.read().await?.enrolment(id, oldest).await?)
     }
 
     /// Recognises the challenge, opens the claim, and computes its serial.
@@ -190,7 +191,8 @@ impl App {
             verdict.lines.iter().for_each(|line| tracing::info!(line, "endorsement key"));
         })?;
         // A class never rises by itself.
-        let before = admitted.before.as_ref().filter(|_| admitted.admission == Admission::Proof);
+        let before =
+            admitted.before.as_ref().filter(|_| admitted.admission.ground == Ground::Proof);
         let before = before.and_then(|before| before.assurance.parse().ok());
         Ok((before.map_or(outcome, |before: Assurance| before.min(outcome)), verdict.to_string()))
     }

@@ -13,8 +13,9 @@ use twinseal_scheme::message::seal_down;
 use twinseal_scheme::trade::{Content, Index};
 
 use super::bells::Bell;
+use super::receive::refusal;
 use super::{App, Error};
-use crate::store::{Caller, Entry, MessageKey, Standing, State};
+use crate::store::{Caller, Entry, MessageKey, Standing};
 
 impl App {
     /// A fetch, to an answer with at most one message.
@@ -31,14 +32,12 @@ impl App {
             None => return Err(Error::Hidden(Reason::EpochNotOpen)),
         };
         let fetch = Fetch::open(&route, &sealed, &keys).map_err(Error::Hidden)?;
-        let answer = match standing.state {
-            State::Active => {
+        let answer = match refusal(&standing)? {
+            Some(answer) => answer,
+            None => {
                 self.acknowledge(&standing, &fetch.acks).await?;
                 self.next_down(&standing, &keys, fetch.wait_ms).await?
             }
-            State::Quarantined => Answer::Quarantined,
-            State::Revoked => Answer::Revoked,
-            State::Awaiting => return Err(Error::Hidden(Reason::DeviceUnknown)),
         };
         Ok(answer.seal(&keys.answer_key(), bytes, &mut OsRng)?)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand_core::OsRng;
 use twinseal_scheme::Reason;
 use twinseal_scheme::answer::Answer;
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::epoch::judge::{self, Opening, OpeningArrival};
 use twinseal_scheme::epoch::{
     ChainKey, ClosedEpoch, EpochKeys, EpochOpen, EpochSecret, VerifiedEpochOpen,
@@ -13,10 +14,10 @@ use twinseal_scheme::message::Envelope;
 use twinseal_scheme::tpm::{ClockInfo, verify_epoch_attest};
 
 use super::epochs::{keys_of, secret, secret_of};
-use super::receive::Request;
+use super::receive::{Request, refusal};
 use super::{App, Error};
 use crate::keys::ServerSecrets;
-use crate::store::{Agreement, Caller, Entry, Epoch, Standing, State, Tx};
+use crate::store::{Agreement, Caller, Entry, Epoch, Standing, Tx};
 
 /// An epoch-open that was taken apart and believed, with what follows from it.
 struct Opened {
@@ -44,11 +45,8 @@ impl App {
         let verify = move || VerifiedEpochOpen::verify(&bond, &of).map(drop);
         self.compute(verify).await?.map_err(Error::Hidden)?;
         // The signing key has signed this: its owner is told what follows.
-        match standing.state {
-            State::Active => (),
-            State::Revoked => return self.signed_answer(&Answer::Revoked, request),
-            State::Quarantined => return self.signed_answer(&Answer::Quarantined, request),
-            State::Awaiting => return Err(Error::Hidden(Reason::DeviceUnknown)),
+        if let Some(answer) = refusal(standing)? {
+            return self.signed_answer(&answer, request);
         }
         if let Err(reason) = arrival {
             return self.refuse_opening(request, reason).await;
@@ -160,7 +158,7 @@ impl App {
         if quarantine {
             let mut write = self.store.write(&Caller::Device(device)).await?;
             self.check_unchanged(&mut write, &request.standing).await?;
-            write.set_state(&device, State::Quarantined).await?;
+            write.set_state(&device, DeviceState::Quarantined).await?;
             write.set_alarm(&device, reason.code()).await?;
             write.commit(Entry::of("device.quarantine", device, reason.code())).await?;
             return self.signed_answer(&Answer::Quarantined, request);

@@ -6,6 +6,7 @@ use rand_core::OsRng;
 use twinseal_scheme::Reason;
 use twinseal_scheme::answer::Answer;
 use twinseal_scheme::direction::Direction;
+use twinseal_scheme::enrol;
 use twinseal_scheme::epoch::judge::{self, Arrival};
 use twinseal_scheme::epoch::{ClosedEpoch, EpochKeys};
 use twinseal_scheme::id::DeviceId;
@@ -14,7 +15,7 @@ use twinseal_scheme::trade::Content;
 
 use super::bells::Bell;
 use super::{App, Error, ledger};
-use crate::store::{Caller, Entry, Standing, State, Uplink, Write};
+use crate::store::{Caller, Entry, Standing, Uplink, Write};
 
 /// An envelope, and the record that it is judged by.
 pub(super) struct Request<'a> {
@@ -94,11 +95,9 @@ impl App {
             self.alarm(&device, reason).await?;
             return Err(Error::Hidden(reason));
         }
-        match request.standing.state {
-            State::Active => self.accept(request, &keys, &opened.content).await,
-            State::Revoked => self.answer(&Answer::Revoked, request, &keys),
-            State::Quarantined => self.answer(&Answer::Quarantined, request, &keys),
-            State::Awaiting => Err(Error::Hidden(Reason::DeviceUnknown)),
+        match refusal(&request.standing)? {
+            None => self.accept(request, &keys, &opened.content).await,
+            Some(answer) => self.answer(&answer, request, &keys),
         }
     }
 
@@ -215,6 +214,16 @@ impl App {
         to: &Request<'_>,
     ) -> Result<Vec<u8>, Error> {
         self.sign(answer.unsigned(&to.standing.bond.device_id, to.bytes))
+    }
+}
+
+/// What a device is told that may not trade. Before an operator has approved it, it is unknown.
+pub(super) fn refusal(standing: &Standing) -> Result<Option<Answer>, Error> {
+    match enrol::judge::device(Some(standing.state)) {
+        Ok(()) => Ok(None),
+        Err(Reason::DeviceRevoked) => Ok(Some(Answer::Revoked)),
+        Err(Reason::DeviceQuarantined) => Ok(Some(Answer::Quarantined)),
+        Err(reason) => Err(Error::Hidden(reason)),
     }
 }
 

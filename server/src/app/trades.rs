@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand_core::{OsRng, RngCore};
 use twinseal_scheme::Reason;
 use twinseal_scheme::direction::Direction;
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::id::{DeviceId, TradeId};
 use twinseal_scheme::message::Outer;
 use twinseal_scheme::trade::{Content, Index, Kind, MessageType, Row, Service, Stage, Trade};
@@ -17,7 +18,7 @@ use super::bells::Bell;
 use super::inbox::ANSWER_BYTES;
 use super::{App, Error, ledger};
 use crate::store::{
-    Entry, MessageKey, Standing, State, StoredMessage, StoredTrade, TradeFilter, Tx, Write,
+    Entry, MessageKey, Standing, StoredMessage, StoredTrade, TradeFilter, Tx, Write,
 };
 
 /// What an application says.
@@ -259,7 +260,7 @@ impl App {
         let standing = tx.standing(device, &self.server_id()).await?;
         let standing = standing.ok_or(Error::NotFound("device"))?;
         match standing.state {
-            State::Active => Ok(standing),
+            DeviceState::Active => Ok(standing),
             state => {
                 let text = format!("the device is {}: only an active one trades", state.word());
                 Err(Error::Conflict("device-not-active", text))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::id::DeviceId;
 use twinseal_scheme::serial::HardwareSerial;
 
@@ -12,7 +13,7 @@ use super::Common;
 use super::output::{Failure, Output};
 use crate::app::{App, Error};
 use crate::http::device_json;
-use crate::store::{self, DeviceFilter, State, StoreError};
+use crate::store::{self, DeviceFilter};
 
 #[derive(Subcommand)]
 pub(super) enum Device {
@@ -91,7 +92,7 @@ impl Which {
             },
             (None, Some(serial)) => {
                 let of = tx.devices_of(&parse_serial(serial)?).await.map_err(Error::from)?;
-                let live = of.iter().find(|device| device.state != State::Revoked).cloned();
+                let live = of.iter().find(|device| device.state != DeviceState::Revoked).cloned();
                 live.or(of.into_iter().last())
             }
             (None, None) => None,
@@ -107,7 +108,7 @@ async fn list(
     state: Option<String>,
 ) -> Result<Output, Failure> {
     let state = state.map(|word| {
-        word.parse().map_err(|_: StoreError| {
+        DeviceState::from_word(&word).ok_or_else(|| {
             Failure::new("invalid", format!("{word:?} is no state"), "See `device list --help`.")
         })
     });

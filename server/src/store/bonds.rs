@@ -2,11 +2,12 @@
 
 use sqlx::FromRow;
 use twinseal_scheme::bond::Bond;
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::id::{DeviceId, KeyId, ServerId};
 use twinseal_scheme::keys::P256Public;
 use twinseal_scheme::tpm::Name;
 
-use super::devices::{Device, State};
+use super::devices::Device;
 use super::{StoreError, Tx, Write};
 
 /// What epoch attests are verified with.
@@ -24,7 +25,7 @@ pub struct Attester {
 #[derive(Clone)]
 pub struct Standing {
     /// How it stands.
-    pub state: State,
+    pub state: DeviceState,
     /// Its keys.
     pub bond: Bond,
     /// The serial key's id.

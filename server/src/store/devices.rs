@@ -4,51 +4,14 @@
 //! the serial, and two of every entry of the user information, with and without its name.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use sqlx::FromRow;
-use twinseal_scheme::enrol::UserInfo;
+use twinseal_scheme::enrol::{DeviceState, UserInfo};
 use twinseal_scheme::id::DeviceId;
 use twinseal_scheme::serial::HardwareSerial;
 
 use super::{StoreError, Tx, Write};
 use crate::at_rest::Place;
-
-/// How a device stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// An operator has to approve it.
-    Awaiting,
-    /// It may trade.
-    Active,
-    /// Its chip's history contradicts itself; only a re-enrolment helps.
-    Quarantined,
-    /// For ever.
-    Revoked,
-}
-
-impl State {
-    const ALL: [State; 4] = [State::Awaiting, State::Active, State::Quarantined, State::Revoked];
-
-    /// The stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Awaiting => "awaiting",
-            State::Active => "active",
-            State::Quarantined => "quarantined",
-            State::Revoked => "revoked",
-        }
-    }
-}
-
-impl FromStr for State {
-    type Err = StoreError;
-
-    fn from_str(word: &str) -> Result<State, StoreError> {
-        let found = State::ALL.into_iter().find(|state| state.word() == word);
-        found.ok_or(StoreError::Corrupt("devices.state"))
-    }
-}
 
 /// A device, as it is shown to operators and back ends.
 #[derive(Clone)]
@@ -60,7 +23,7 @@ pub struct Device {
     /// Counts its enrolments.
     pub generation: u32,
     /// How it stands.
-    pub state: State,
+    pub state: DeviceState,
     /// The assurance class, in its stable word.
     pub assurance: String,
     /// Whose it is.
@@ -83,7 +46,7 @@ pub struct DeviceFilter {
     /// With this in its user information: `name=value`, or a value under any name.
     pub term: Option<String>,
     /// In this state.
-    pub state: Option<State>,
+    pub state: Option<DeviceState>,
     /// After this device, in the order of the list.
     pub after: Option<DeviceId>,
     /// At most so many.
@@ -130,7 +93,7 @@ impl Tx<'_> {
         )
         .bind(filter.serial.map(|serial| self.serial_tag(&serial)))
         .bind(filter.term.as_deref().map(|term| self.sought_tag(term)))
-        .bind(filter.state.map(State::word))
+        .bind(filter.state.map(DeviceState::word))
         .bind(filter.after.map(|device| device.0.to_vec()))
         .bind(filter.limit)
         .fetch_all(&mut *self.tx)
@@ -167,7 +130,8 @@ impl Tx<'_> {
             id,
             serial: HardwareSerial::from_bytes(serial),
             generation: row.generation,
-            state: row.state.parse()?,
+            state: DeviceState::from_word(&row.state)
+                .ok_or(StoreError::Corrupt("devices.state"))?,
             assurance: row.assurance,
             user_info: parse_user_info(&open("devices.user_info", &row.user_info_sealed)?)?,
             verdict: String::from_utf8(verdict)
@@ -215,7 +179,7 @@ impl Write<'_> {
     }
 
     /// Changes how a device stands.
-    pub async fn set_state(&mut self, id: &DeviceId, state: State) -> Result<(), StoreError> {
+    pub async fn set_state(&mut self, id: &DeviceId, state: DeviceState) -> Result<(), StoreError> {
         sqlx::query("UPDATE devices SET state = $2, changed_at = $3 WHERE device = $1")
             .bind(id.0.to_vec())
             .bind(state.word())

@@ -40,7 +40,7 @@ pub use audit::{AuditRow, Entry};
 pub use bonds::{Attester, Standing};
 pub use caller::Caller;
 pub use codes::Code;
-pub use devices::{Device, DeviceFilter, State};
+pub use devices::{Device, DeviceFilter};
 pub use ek_certificates::EkCertificate;
 pub use enrolments::{Enrolment, EnrolmentLimits, StoredGrant, StoredOffer};
 pub use epochs::{Agreement, Epoch};

@@ -7,7 +7,7 @@ use twinseal_scheme::Secret;
 use twinseal_scheme::answer::{Ack, Answer, Fetch, FetchRoute};
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::direction::Direction;
-use twinseal_scheme::enrol::UserInfo;
+use twinseal_scheme::enrol::{DeviceState, UserInfo};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 use twinseal_scheme::id::{DeviceId, KeyId, TradeId};
 use twinseal_scheme::keys::{P256Private, SigningKey, random_scalar};
@@ -17,7 +17,7 @@ use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::trade::{Content, Service, Trade};
 use twinseal_server::at_rest::AtRest;
 use twinseal_server::keys::ServerSecrets;
-use twinseal_server::store::{self, Caller, Entry, Standing, State, Store};
+use twinseal_server::store::{self, Caller, Entry, Standing, Store};
 
 use crate::rig::{Place, Server, client};
 
@@ -191,7 +191,7 @@ async fn insert(store: &Store, bond: &Bond, chain: &ChainKey) {
         id: bond.device_id,
         serial: bond.serial,
         generation: bond.generation,
-        state: State::Active,
+        state: DeviceState::Active,
         assurance: "tpm-ek".into(),
         user_info: UserInfo::new(user_info.into()).unwrap(),
         verdict: "outcome: tpm-ek".into(),
@@ -201,7 +201,7 @@ async fn insert(store: &Store, bond: &Bond, chain: &ChainKey) {
     };
     write.put_device(&device).await.unwrap();
     let standing = Standing {
-        state: State::Active,
+        state: DeviceState::Active,
         bond: bond.clone(),
         serial_key: KeyId([1; 32]),
         attester: None,

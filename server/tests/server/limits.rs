@@ -1,5 +1,6 @@
 //! What one peer cannot use up.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -54,13 +55,23 @@ async fn a_long_poll_waits_as_long_as_asked_and_ends_with_the_server() {
     assert_eq!(device.fetch(300, &[]).await, Answer::Nothing);
     assert!(begun.elapsed() >= Duration::from_millis(300));
 
-    let stop = async {
-        let pid = server.pid().to_string();
-        let told = tokio::process::Command::new("kill").arg(pid).status().await;
-        assert!(told.unwrap().success());
+    // One more than may wait: when it is answered, the others do.
+    let fetch = device.fetching(20_000, &[]);
+    let device = Arc::new(device);
+    let mut polls = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let (device, fetch) = (device.clone(), fetch.clone());
+        polls.spawn(async move { device.post("fetch", &fetch).await });
+    }
+    let nothing = |(status, answer): (StatusCode, Vec<u8>)| {
+        assert_eq!((status, device.read(&fetch, &answer)), (StatusCode::OK, Answer::Nothing));
     };
-    let (answer, ()) = tokio::join!(device.fetch(20_000, &[]), stop);
-    assert_eq!(answer, Answer::Nothing);
+    nothing(polls.join_next().await.unwrap().unwrap());
+    let told = tokio::process::Command::new("kill").arg(server.pid().to_string()).status().await;
+    assert!(told.unwrap().success());
+    while let Some(answer) = polls.join_next().await {
+        nothing(answer.unwrap());
+    }
     assert!(server.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(15), "it waited to the end");
 }

@@ -1,6 +1,6 @@
 //! Claims 3 to 11: the two layers, in both orders and both directions.
 
-use twinseal_scheme::message::Outer;
+use twinseal_scheme::Reason;
 use twinseal_swtpm_tests::{EkKind, World};
 
 use crate::till::{APP, Till};
@@ -87,8 +87,7 @@ fn claim_07_the_server_opens_the_serial_layer_and_then_the_key_layer() {
 #[test]
 fn claim_08_the_server_seals_with_the_key_layer_outside() {
     trade("key", |till, keys, _| {
-        let layers = keys.layers_down(till.device.wire());
-        assert!(layers.contains(&(Outer::Key, vec![KEY_DOWN])), "{layers:?}");
+        assert_eq!(keys.layers_down(till, "four euros"), [[KEY_DOWN, SERIAL]]);
     });
 }
 
@@ -106,7 +105,7 @@ fn claim_11_the_device_opens_the_serial_layer_and_then_the_key_layer() {
 fn opens_and_refuses(outer: &str, reason: &str) {
     trade(outer, |till, keys, trade| {
         let path = format!("/u{}/trade/{trade}", APP.uid());
-        let sealed = keys.last_downlink(till.device.wire());
+        let sealed = keys.downlinks(till.device.wire()).pop().expect("a message down");
         let open = |envelope: &[u8]| {
             let bytes: Vec<_> = envelope.iter().map(|b| format!("byte {b}")).collect();
             let argument = format!("[{}]", bytes.join(", "));
@@ -114,19 +113,23 @@ fn opens_and_refuses(outer: &str, reason: &str) {
         };
         // The application asks for a message that it carries itself; it may ask again.
         assert!(open(&sealed).expect("the message").contains("text/plain"));
-        let mut changed = sealed;
+        let mut changed = sealed.clone();
         let middle = changed.len() / 2;
         changed[middle] ^= 1;
         let refused = open(&changed).expect_err("a refusal");
         assert_eq!(refused.name, "org.twinseal.Error.Rejected");
         assert!(refused.text.contains(reason), "{}", refused.text);
+        // Whoever has the use of the device's decryption key, and another chip's serial layer,
+        // opens nothing.
+        assert_eq!(keys.open_down(till, &sealed).map(drop), Ok(()));
+        let stranger = keys.of_another_chip();
+        assert_eq!(stranger.open_down(till, &sealed).map(drop), Err(Reason::BadCommitment));
     });
 }
 
 #[test]
 fn claim_10_the_server_seals_with_the_serial_layer_outside() {
     trade("serial", |till, keys, _| {
-        let layers = keys.layers_down(till.device.wire());
-        assert!(layers.contains(&(Outer::Serial, vec![SERIAL, KEY_DOWN])), "{layers:?}");
+        assert_eq!(keys.layers_down(till, "four euros"), [[SERIAL, KEY_DOWN]]);
     });
 }

@@ -2,6 +2,7 @@
 //! a real TPM emulator, and a recorder on the wire. The numbers are those of the claims as filed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod applicant;
 mod enrolment;
 mod exchanges;
 mod impostors;

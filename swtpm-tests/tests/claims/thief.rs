@@ -7,6 +7,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use rand_core::OsRng;
 use twinseal_hardware::{Config, DeviceKeys, Hardware};
+use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochOpening};
 use twinseal_scheme::id::{DeviceId, ServerId};
@@ -89,6 +90,19 @@ impl Thief {
         status.status.success()
     }
 
+    /// Has the chip agree with the true device's decryption key: X coordinate, 32 bytes.
+    pub fn agree(&self, chip: &Swtpm, ephemeral: &P256Public) -> Secret {
+        on(chip, async |lane| {
+            let agreed = lane.agree(&self.keys.decryption, *ephemeral.point()).await;
+            agreed.expect("the key loads and agrees")
+        })
+    }
+
+    /// The server's signing key, as the device has pinned it.
+    pub fn server_signing(&self) -> &P256Public {
+        &self.server_keys.signing
+    }
+
     /// What an agent makes that states the true serial, on this chip: an epoch-open under the
     /// true device's signing key, sealed with what the chip's own serial key gives.
     pub fn forge(&self, chip: &Swtpm, epoch: u64) -> Vec<u8> {
@@ -110,7 +124,7 @@ impl Thief {
 }
 
 /// Does something with a chip, and leaves it.
-fn on<T>(chip: &Swtpm, work: impl AsyncFnOnce(twinseal_hardware::Lane) -> T) -> T {
+pub fn on<T>(chip: &Swtpm, work: impl AsyncFnOnce(twinseal_hardware::Lane) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let config = Config::new(chip.tcti().parse().expect("an address"));

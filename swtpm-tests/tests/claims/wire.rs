@@ -1,17 +1,18 @@
 //! What was on the wire between courier and server, taken apart.
 
 use std::sync::Arc;
-use twinseal_scheme::Secret;
+use twinseal_scheme::{Reason, Secret};
 
 use twinseal_scheme::answer::Answer;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochSecret};
 use twinseal_scheme::explain::explain;
-use twinseal_scheme::message::{DownOpening, Envelope, Outer, open_up};
+use twinseal_scheme::message::{DownOpening, Envelope, Opened, open_up};
 use twinseal_server::app::{App, Folders, Policy};
 use twinseal_server::http::Limits;
 use twinseal_swtpm_tests::{Recorder, World};
 
+use crate::thief::Thief;
 use crate::till::Till;
 
 /// One HTTP exchange: the last part of its path, what went up, what came down.
@@ -91,37 +92,34 @@ impl Keys {
         Keys { bond: self.bond.clone(), keys: Arc::new(keys) }
     }
 
-    /// The last message down, as the agent got it.
-    pub fn last_downlink(&self, wire: &Recorder) -> Vec<u8> {
-        let downlink =
-            |call: &Call| match Answer::open(&self.keys.answer_key(), &call.request, &call.reply)
-                .ok()?
-            {
-                Answer::Downlink(bytes) => Some(bytes),
-                _ => None,
-            };
-        let calls = calls(wire);
-        let mut fetched = calls.iter().rev().filter(|call| call.kind == "fetch");
-        fetched.find_map(downlink).expect("a message down")
-    }
-
-    /// The order and the layers of every message down, as far as they open without the chip.
-    pub fn layers_down(&self, wire: &Recorder) -> Vec<(Outer, Vec<&'static str>)> {
-        let ours = |call: &Call| {
+    /// Every message down, as the agent got it.
+    pub fn downlinks(&self, wire: &Recorder) -> Vec<Vec<u8>> {
+        let downlink = |call: &Call| {
             let answer = Answer::open(&self.keys.answer_key(), &call.request, &call.reply).ok()?;
             let Answer::Downlink(bytes) = answer else { return None };
-            let envelope = Envelope::decode(&bytes).expect("an envelope");
-            let outer = envelope.route.outer;
-            // In the order `serial` this opens the serial layer and reads the key layer in it.
-            DownOpening::begin(&self.bond, &self.keys, &envelope).expect("the outer layer");
-            let parts = explain(&bytes, None).expect("an envelope");
-            let mut layers = layers(&parts);
-            if outer == Outer::Serial {
-                layers.push(KEY_DOWN);
-            }
-            Some((outer, layers))
+            Some(bytes)
         };
-        calls(wire).iter().filter(|call| call.kind == "fetch").filter_map(ours).collect()
+        calls(wire).iter().filter(|call| call.kind == "fetch").filter_map(downlink).collect()
+    }
+
+    /// Opens a message down. A copy of the device's chip does the part of its decryption key,
+    /// whosever the keys of the serial layer are.
+    pub fn open_down(&self, till: &Till, envelope: &[u8]) -> Result<Opened, Reason> {
+        let thief = Thief::of(&till.device);
+        let envelope = Envelope::decode(envelope)?;
+        let opening = DownOpening::begin(&self.bond, &self.keys, &envelope)?;
+        let z = thief.agree(&till.device.chip().copy(), opening.ephemeral());
+        opening.finish(&z, thief.server_signing())
+    }
+
+    /// The layers of every message down with this payload, from the outside inwards.
+    pub fn layers_down(&self, till: &Till, payload: &str) -> Vec<Vec<&'static str>> {
+        let ours = |envelope: &Vec<u8>| {
+            let opened = self.open_down(till, envelope).ok()?;
+            let parts = explain(envelope, Some(&opened)).expect("an envelope");
+            contains(&opened.content, payload).then(|| layers(&parts))
+        };
+        self.downlinks(till.device.wire()).iter().filter_map(ours).collect()
     }
 }
 

@@ -10,10 +10,34 @@ pub enum DeviceState {
     Awaiting,
     /// It may open epochs and trade.
     Active,
-    /// Its chip's history contradicts itself.
+    /// Its chip's history contradicts itself; only a re-enrolment helps.
     Quarantined,
-    /// The operator wants no more of it.
+    /// The operator wants no more of it, for ever.
     Revoked,
+}
+
+impl DeviceState {
+    const ALL: [DeviceState; 4] = [
+        DeviceState::Awaiting,
+        DeviceState::Active,
+        DeviceState::Quarantined,
+        DeviceState::Revoked,
+    ];
+
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            DeviceState::Awaiting => "awaiting",
+            DeviceState::Active => "active",
+            DeviceState::Quarantined => "quarantined",
+            DeviceState::Revoked => "revoked",
+        }
+    }
+
+    /// The state of a stable word.
+    pub fn from_word(word: &str) -> Option<DeviceState> {
+        DeviceState::ALL.into_iter().find(|state| state.word() == word)
+    }
 }
 
 /// The code of a claim.

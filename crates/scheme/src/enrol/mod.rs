@@ -31,6 +31,7 @@ pub use challenge::{AcceptedChallenge, Challenge, Request};
 pub use claim::{Claim, ClaimOpening, ReEnrolment, re_enrolment_proof, verify_re_enrolment_proof};
 pub use claimed_keys::{ClaimedKey, ClaimedKeys, certify_extra_data};
 pub use grant::{Grant, GrantKey, Standing};
+pub use judge::DeviceState;
 pub use offer::{Confirmation, ConfirmationKey, Offer, OfferSecrets};
 pub use user_info::UserInfo;
 

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::serial::HardwareSerial;
 
 use super::input::{self, Options};
@@ -51,11 +52,12 @@ async fn found(app: &App, list: List) -> Result<serde_json::Value, Error> {
 
 fn filter(list: List) -> Result<DeviceFilter, Error> {
     let serial = list.serial.as_deref().map(HardwareSerial::from_text).transpose();
-    let state = list.state.as_deref().map(str::parse).transpose();
+    let no_state = || Error::Invalid("no such state".to_owned());
+    let state = |word| DeviceState::from_word(word).ok_or_else(no_state);
     Ok(DeviceFilter {
         serial: serial.map_err(|error| Error::Invalid(error.to_string()))?,
         term: list.find,
-        state: state.map_err(|_| Error::Invalid("no such state".to_owned()))?,
+        state: list.state.as_deref().map(state).transpose()?,
         after: list.after.as_deref().map(input::device).transpose()?,
         limit: list.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX),
     })

@@ -25,7 +25,7 @@ fn claim(i: &Inputs) -> Outcome {
         "revoked" => SerialState::Revoked,
         live => {
             let words: Vec<&str> = live.split('-').collect();
-            let device = state(words[1]).unwrap();
+            let device = DeviceState::from_word(words[1]).unwrap();
             SerialState::Live { device, is_named: words.contains(&"named") }
         }
     };
@@ -40,16 +40,6 @@ fn claim(i: &Inputs) -> Outcome {
     Ok(vec![word("out-ground", ground)])
 }
 
-fn state(word: &str) -> Option<DeviceState> {
-    match word {
-        "awaiting" => Some(DeviceState::Awaiting),
-        "active" => Some(DeviceState::Active),
-        "quarantined" => Some(DeviceState::Quarantined),
-        "revoked" => Some(DeviceState::Revoked),
-        _ => None,
-    }
-}
-
 fn first(i: &Inputs) -> Outcome {
     nonce(i.number::<u8>("first") == 1).map(|()| vec![])
 }
@@ -61,5 +51,5 @@ fn again(i: &Inputs) -> Outcome {
 }
 
 fn standing(i: &Inputs) -> Outcome {
-    device(state(i.word("state"))).map(|()| vec![])
+    device(DeviceState::from_word(i.word("state"))).map(|()| vec![])
 }
