@@ -57,6 +57,31 @@ fn lost_documents(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Tests that the documents of promises name and that do not exist.
+fn missing_tests(files: &[File]) -> Vec<String> {
+    let promises = ["docs/claims.md", "docs/threat-model.md"];
+    let sources: Vec<&File> = files.iter().filter(|file| file.path.ends_with(".rs")).collect();
+    let is_there = |name: &str| {
+        let head = format!("fn {name}()");
+        sources.iter().any(|file| file.text.contains(&head))
+    };
+    documents(files)
+        .filter(|file| promises.contains(&file.path.as_str()))
+        .flat_map(|file| tests_named(file).into_iter().map(move |name| (&file.path, name)))
+        .filter(|(_, name)| !is_there(name))
+        .map(|(path, name)| format!("{path}: no test {name}"))
+        .collect()
+}
+
+/// What is set as code and has the form of a test's name: words, three at least.
+fn tests_named(file: &File) -> Vec<&str> {
+    let is_name = |text: &&str| {
+        let plain = |c: char| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit();
+        text.split('_').count() > 2 && text.chars().all(plain)
+    };
+    file.text.split('`').skip(1).step_by(2).filter(is_name).collect()
+}
+
 fn documents(files: &[File]) -> impl Iterator<Item = &File> {
     files.iter().filter(|file| file.path.ends_with(".md"))
 }
@@ -90,4 +115,17 @@ fn a_lost_document_is_found() {
         File::new("docs/decisions/1.md", ""),
     ];
     assert_eq!(lost_documents(&files), ["docs/b.md: no document leads here"]);
+}
+
+#[test]
+fn every_test_that_is_promised_exists() {
+    let findings = missing_tests(&files());
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+}
+
+#[test]
+fn a_test_that_does_not_exist_is_found() {
+    let page = File::new("docs/claims.md", "`it_holds_so` and `it_holds_not_so`, of `rsa_key`");
+    let source = File::new("tests/a.rs", "#[test]\nfn it_holds_so() {}");
+    assert_eq!(missing_tests(&[page, source]), ["docs/claims.md: no test it_holds_not_so"]);
 }
