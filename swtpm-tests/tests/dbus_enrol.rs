@@ -61,6 +61,25 @@ fn who_polkit_allows_may_enrol_and_nobody_else() {
 }
 
 #[test]
+fn an_enrolment_is_a_job_of_who_began_it_alone() {
+    let device = Device::start();
+    assert_begun(&enrol(&device, User::Operator), User::Operator);
+    let job = |of: User| format!("/u{}/job/1", of.uid());
+    let own = device.property(User::Operator, &job(User::Operator), ".Job", "State");
+    assert_eq!(own, Ok("Running".to_owned()));
+    // Neither under the path of its owner nor under his own does anybody else find it.
+    for path in [job(User::Operator), job(APP)] {
+        let read = device.property(APP, &path, ".Job", "State").unwrap_err();
+        assert_eq!(read.name, "org.freedesktop.DBus.Error.UnknownObject");
+        let cancel = device.call(APP, &path, "Job.Cancel", &["@a{sv} {}"]).unwrap_err();
+        assert_eq!(cancel.name, "org.freedesktop.DBus.Error.UnknownObject");
+    }
+    assert_eq!(state(&device), "Enrolling");
+    device.call(User::Operator, &job(User::Operator), "Job.Cancel", &["@a{sv} {}"]).unwrap();
+    assert_eq!(state(&device), "NotEnrolled");
+}
+
+#[test]
 fn without_polkit_nobody_enrols() {
     let mut device = Device::start();
     device.bus_mut().stop_polkitd();
