@@ -55,12 +55,14 @@ impl std::str::FromStr for Link {
                 _ => return Err(bad),
             }
         }
-        Ok(Link {
+        let link = Link {
             url: url.trim_end_matches('/').to_owned(),
             server_id: server_id.ok_or(bad)?,
             least_sequence: least_sequence.ok_or(bad)?,
             code,
-        })
+        };
+        // It is kept as it is written down again, which can be longer by the slash.
+        if link.to_string().len() > LINK_MAX { Err(bad) } else { Ok(link) }
     }
 }
 
@@ -111,6 +113,7 @@ mod tests {
             good.replace("code=X", &format!("code={}", "X".repeat(65))),
             format!("{good}&more=1"),
             good.replace("localhost", "local host"),
+            good.replace("localhost/", &"h".repeat(1024 - (good.len() - "localhost/".len()))),
         ] {
             assert_eq!(bad.parse::<Link>(), Err(Reason::BadLink), "{bad}");
         }
