@@ -1,7 +1,6 @@
 //! What happens.
 
 use serde_json::json;
-use twinseal_scheme::message::Outer;
 use twinseal_swtpm_tests::{Api, Device, User, World};
 
 use crate::tell::Teller;
@@ -94,23 +93,22 @@ fn layerings(teller: &mut Teller, world: &World, till: &Till) {
         teller.step(claims, &format!("A loop in the order {nesting}, both ways"), || {
             let trade = till.open(outer);
             for round in 1..=2 {
-                let (up, down) = (format!("order {outer} {round}"), format!("done {round}"));
+                let (up, down) =
+                    (format!("order {outer} {round}"), format!("done {outer} {round}"));
                 till.send(&trade, &up);
                 till.backend_send(&trade, &down);
             }
             until("both", || (till.backend_trade(&trade)["received"] == 3).then_some(()));
+            till.receive(&trade, 0);
             let (wire, keys) = (till.device.wire(), Keys::of(world, till));
+            assert!(!wire.heard(b"order") && !wire.heard(b"done"), "plaintext on the wire");
             let up = keys.layers_up(wire, &format!("order {outer} 1"));
-            let order = Outer::of_word(outer).expect("an order");
-            let down = keys.layers_down(wire).into_iter().find(|(found, _)| *found == order);
-            let (_, down) = down.expect("a message down in this order");
-            assert!(!wire.heard(b"order"), "plaintext on the wire");
-            let shown = |layers: &[&str]| match layers {
-                [outer] => format!("{outer}; what is inside only the chip opens"),
-                layers => layers.join(" around "),
-            };
-            let up = up.first().expect("a message up");
-            ((), format!("on the wire, up:    {}\non the wire, down:  {}", shown(up), shown(&down)))
+            let down = keys.layers_down(till, &format!("done {outer} 1"));
+            let shown = |messages: &[Vec<&str>]| messages.first().expect("one").join(" around ");
+            (
+                (),
+                format!("on the wire, up:    {}\non the wire, down:  {}", shown(&up), shown(&down)),
+            )
         });
     }
 }

@@ -10,7 +10,7 @@ use twinseal_scheme::explain::explain;
 use twinseal_scheme::message::{DownOpening, Envelope, Opened, open_up};
 use twinseal_server::app::{App, Folders, Policy};
 use twinseal_server::http::Limits;
-use twinseal_swtpm_tests::{Recorder, World};
+use twinseal_swtpm_tests::{Recorder, Swtpm, World};
 
 use crate::thief::Thief;
 use crate::till::Till;
@@ -105,21 +105,30 @@ impl Keys {
     /// Opens a message down. A copy of the device's chip does the part of its decryption key,
     /// whosever the keys of the serial layer are.
     pub fn open_down(&self, till: &Till, envelope: &[u8]) -> Result<Opened, Reason> {
-        let thief = Thief::of(&till.device);
-        let envelope = Envelope::decode(envelope)?;
-        let opening = DownOpening::begin(&self.bond, &self.keys, &envelope)?;
-        let z = thief.agree(&till.device.chip().copy(), opening.ephemeral());
-        opening.finish(&z, thief.server_signing())
+        self.open_down_with(&Thief::of(&till.device), &till.device.chip().copy(), envelope)
     }
 
     /// The layers of every message down with this payload, from the outside inwards.
     pub fn layers_down(&self, till: &Till, payload: &str) -> Vec<Vec<&'static str>> {
+        let (thief, chip) = (Thief::of(&till.device), till.device.chip().copy());
         let ours = |envelope: &Vec<u8>| {
-            let opened = self.open_down(till, envelope).ok()?;
+            let opened = self.open_down_with(&thief, &chip, envelope).ok()?;
             let parts = explain(envelope, Some(&opened)).expect("an envelope");
             contains(&opened.content, payload).then(|| layers(&parts))
         };
         self.downlinks(till.device.wire()).iter().filter_map(ours).collect()
+    }
+
+    fn open_down_with(
+        &self,
+        thief: &Thief,
+        chip: &Swtpm,
+        envelope: &[u8],
+    ) -> Result<Opened, Reason> {
+        let envelope = Envelope::decode(envelope)?;
+        let opening = DownOpening::begin(&self.bond, &self.keys, &envelope)?;
+        let z = thief.agree(chip, opening.ephemeral());
+        opening.finish(&z, thief.server_signing())
     }
 }
 
