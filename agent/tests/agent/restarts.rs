@@ -148,7 +148,7 @@ async fn a_refused_epoch_is_tried_again_with_what_it_sealed() {
     assert_eq!(world.agent().status().pending, 1, "the opening is gone, the message is not");
     let refused = world.server.device().epoch();
     world.until_pending(2).await;
-    world.carry().await;
+    world.carry_everything().await;
     assert_eq!(world.server.device().epoch(), refused + 1);
     assert_eq!(world.server.device().delivered(trade), [b"after".to_vec()]);
 }

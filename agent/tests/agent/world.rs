@@ -92,6 +92,16 @@ impl World {
         while self.carry_one().await.is_some_and(|(_, is_done)| !is_done) {}
     }
 
+    /// Carries until every message has its answer, also those that are still to be sealed anew.
+    pub async fn carry_everything(&mut self) {
+        let deadline = tokio::time::Instant::now() + LONG;
+        while self.agent().status().pending > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", self.agent().status());
+            self.carry().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Carries one thing; says what, and whether it was a fetch that changed nothing.
     pub async fn carry_one(&mut self) -> Option<(CarryKind, bool)> {
         let carry = self.agent().next(&root(), Duration::ZERO).await.unwrap()?;
