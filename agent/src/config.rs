@@ -1,6 +1,7 @@
 //! The agent's configuration file (TOML).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use twinseal_hardware::{AuthValue, EkKind};
@@ -43,6 +44,8 @@ pub struct HardwareConfig {
     pub owner_auth_file: Option<PathBuf>,
     /// File with the endorsement hierarchy's authorisation, where one is set.
     pub endorsement_auth_file: Option<PathBuf>,
+    /// How long a request to it may take, milliseconds; 20,000 unless given.
+    pub deadline_ms: Option<u64>,
 }
 
 /// Bounds on what callers can make the agent keep.
@@ -97,6 +100,9 @@ impl HardwareConfig {
         let mut config = twinseal_hardware::Config::new(tcti);
         config.owner = auth(self.owner_auth_file.as_deref())?;
         config.endorsement = auth(self.endorsement_auth_file.as_deref())?;
+        if let Some(deadline_ms) = self.deadline_ms {
+            config.limits.deadline = Duration::from_millis(deadline_ms);
+        }
         Ok(config)
     }
 }
@@ -150,6 +156,7 @@ mod tests {
             ek: None,
             owner_auth_file: None,
             endorsement_auth_file: None,
+            deadline_ms: None,
         };
         assert!(path.load().unwrap_err().to_string().contains("hardware.tcti"));
     }

@@ -27,6 +27,7 @@ pub struct Device {
     courier: Option<Daemon>,
     wire: Option<Arc<Recorder>>,
     agent: Daemon,
+    environment: Vec<(String, String)>,
     bus: Bus,
     chip: Swtpm,
 }
@@ -40,6 +41,7 @@ pub struct DeviceBuilder {
     services: Vec<(String, Vec<User>)>,
     hardware: String,
     state: Option<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl Default for DeviceBuilder {
@@ -51,6 +53,7 @@ impl Default for DeviceBuilder {
             services: Vec::new(),
             hardware: String::new(),
             state: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -91,6 +94,13 @@ impl DeviceBuilder {
         self
     }
 
+    /// The agent finds these variables, for example those of a [`Disk`](crate::Disk).
+    #[must_use]
+    pub fn environment(mut self, variables: Vec<(String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
+    }
+
     /// The agent begins with all that the agent of `other`, which is best ended first, has on
     /// its disk, its keys to that included: what a thief of the disk has. Its courier carries to
     /// where that of `other` did.
@@ -119,8 +129,9 @@ impl DeviceBuilder {
             assert!(copied.is_ok_and(|status| status.success()), "{}", state.display());
         }
         install(&own, &self.services, &tcti, &self.hardware);
-        let agent = start_agent(&bus);
-        Device { courier: None, wire: None, agent, bus, chip }
+        let environment = self.environment;
+        let agent = start_agent(&bus, &environment);
+        Device { courier: None, wire: None, agent, environment, bus, chip }
     }
 }
 
@@ -178,7 +189,14 @@ impl Device {
     /// Starts the agent, after ending it if it runs, and waits until it is on the bus.
     pub fn restart_agent(&mut self) {
         self.kill_agent();
-        self.agent = start_agent(&self.bus);
+        self.agent = start_agent(&self.bus, &self.environment);
+    }
+
+    /// Starts the agent if it has ended, as an init system would.
+    pub fn revive_agent(&mut self) {
+        if self.agent.exit_status().is_some() {
+            self.restart_agent();
+        }
     }
 
     /// Starts the courier, after ending it if it runs. `arguments` are the courier's.
@@ -191,6 +209,21 @@ impl Device {
         command.arg("--config").arg(config).args(arguments);
         let log = folder.join("courier.log");
         self.courier = Some(Daemon::spawn("twinseal-courier", &command, log));
+    }
+
+    /// The courier's process id.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn courier_pid(&self) -> u32 {
+        self.courier.as_ref().expect("a courier").pid()
+    }
+
+    /// Starts the courier if it has ended. `arguments` are the courier's.
+    pub fn revive_courier(&mut self, arguments: &[&str]) {
+        if self.courier.as_mut().is_none_or(|courier| courier.exit_status().is_some()) {
+            self.start_courier(arguments);
+        }
     }
 
     /// Ends the courier as a crash would.
@@ -343,8 +376,9 @@ fn install(own: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware: &
     fs::set_permissions(own, Permissions::from_mode(0o750)).expect("root changes a mode");
 }
 
-fn start_agent(bus: &Bus) -> Daemon {
+fn start_agent(bus: &Bus, environment: &[(String, String)]) -> Daemon {
     let mut command = bus.command(User::Agent, program("twinseal-agent"));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.arg("--config").arg(own_dir(bus.folder()).join("agent.toml"));
     let log = bus.folder().join("agent.log");
     let mut agent = Daemon::spawn("twinseal-agent", &command, log);

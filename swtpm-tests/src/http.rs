@@ -40,11 +40,32 @@ impl Api {
         self.send("POST", path, json.to_string().as_bytes(), "application/json")
     }
 
+    /// The same key for a server that has moved.
+    #[must_use]
+    pub fn moved_to(&self, address: SocketAddr) -> Self {
+        Self { address, key: self.key.clone() }
+    }
+
     /// Any request, on a connection of its own.
     ///
     /// # Panics
     /// When no answer comes within 60 seconds.
     pub fn send(&self, method: &str, path: &str, body: &[u8], content_type: &str) -> Reply {
+        let answer = self.try_send(method, path, body, content_type);
+        answer.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
+    }
+
+    /// As [`Api::send`], for when the server may be gone.
+    ///
+    /// # Errors
+    /// Those of the connection; what is not HTTP, or not whole.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        content_type: &str,
+    ) -> std::io::Result<Reply> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
              Content-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -61,8 +82,7 @@ impl Api {
             stream.read_to_end(&mut answer)?;
             Ok(answer)
         };
-        let answer = answer().unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-        parse(&answer).unwrap_or_else(|| panic!("{method} {path}: not HTTP: {answer:?}"))
+        parse(&answer()?).ok_or(std::io::ErrorKind::InvalidData.into())
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Server {
     device_side: SocketAddr,
     backend_side: SocketAddr,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -33,11 +34,20 @@ impl Server {
     /// # Panics
     /// When it does not come to listen; the message holds its log.
     pub fn with_options(options: &[&str]) -> Self {
+        Self::with_environment(options, Vec::new())
+    }
+
+    /// As [`Server::with_options`], and `serve` finds these variables, for example those of a
+    /// [`Disk`](crate::Disk).
+    ///
+    /// # Panics
+    /// As [`Server::with_options`].
+    pub fn with_environment(options: &[&str], environment: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         run(folder.path(), &["init"]);
-        let (daemon, [device_side, backend_side]) = serve(folder.path(), &options);
-        Self { daemon, device_side, backend_side, options, folder }
+        let (daemon, [device_side, backend_side]) = serve(folder.path(), &options, &environment);
+        Self { daemon, device_side, backend_side, options, environment, folder }
     }
 
     /// Where couriers connect to.
@@ -112,9 +122,14 @@ impl Server {
     /// Starts it, after ending it if it runs. Its addresses are new.
     pub fn restart(&mut self) {
         self.kill();
-        let (daemon, sides) = serve(self.folder.path(), &self.options);
+        let (daemon, sides) = serve(self.folder.path(), &self.options, &self.environment);
         self.daemon = daemon;
         [self.device_side, self.backend_side] = sides;
+    }
+
+    /// Whether it has ended by itself, or by a crash.
+    pub fn has_ended(&mut self) -> bool {
+        self.daemon.exit_status().is_some()
     }
 }
 
@@ -135,10 +150,14 @@ fn run(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 
-fn serve(folder: &Path, options: &[String]) -> (Daemon, [SocketAddr; 2]) {
+fn serve(
+    folder: &Path,
+    options: &[String],
+    environment: &[(String, String)],
+) -> (Daemon, [SocketAddr; 2]) {
     let free = "127.0.0.1:0";
     let mut command = command(folder, &["serve", "--listen", free, "--backend-listen", free]);
-    command.args(options);
+    command.args(options).envs(environment.iter().map(|(name, value)| (name, value)));
     let log = folder.join("server.log");
     // Addresses of an earlier start must not be taken for those of this one.
     let _ = std::fs::remove_file(&log);

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+use crate::plan::{Plan, kill};
 use crate::ports::PortPair;
 use crate::recorder::Recorder;
 use crate::swtpm::Swtpm;
@@ -41,14 +43,25 @@ pub struct Tap {
 #[derive(Debug, Default)]
 struct Shared {
     exchanges: Vec<Exchange>,
-    fault: Option<Fault>,
+    plan: Plan<ChipMishap>,
     closed: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    commands_before: u32,
-    response_code: u32,
+/// What can happen to one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChipMishap {
+    /// It gets this TPM_RC and does not reach the chip.
+    Code(u32),
+    /// The chip does it; this process is killed before the response.
+    Kill(u32),
+    /// The chip does it; half of the response comes, and the connection ends.
+    Truncated,
+    /// The chip does it; the response has more in it than a response can have.
+    Oversized,
+    /// The chip does it; the connection ends.
+    Dropped,
+    /// The chip does it; the response comes as much later.
+    Late(Duration),
 }
 
 impl Tap {
@@ -78,12 +91,17 @@ impl Tap {
     /// The command after the next `commands_before` gets this TPM_RC and does not reach the chip.
     /// Those after it do again.
     pub fn fail_after(&self, commands_before: u32, response_code: u32) {
-        lock(&self.shared).fault = Some(Fault { commands_before, response_code });
+        self.meet(commands_before + 1, ChipMishap::Code(response_code));
+    }
+
+    /// This happens to the `nth` command from now on, which is 1 for the next, and to no other.
+    pub fn meet(&self, nth: u32, mishap: ChipMishap) {
+        lock(&self.shared).plan.set(nth, mishap);
     }
 
     /// Whether the fault that was asked for is still to come; forgets it.
     pub fn take_fault(&self) -> bool {
-        lock(&self.shared).fault.take().is_some()
+        lock(&self.shared).plan.take()
     }
 }
 
@@ -92,18 +110,6 @@ impl Drop for Tap {
         lock(&self.shared).closed = true;
         // The serving thread notices when somebody knocks.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.first));
-    }
-}
-
-impl Shared {
-    /// The response code to give to this command instead of passing it on.
-    fn due_fault(&mut self) -> Option<u32> {
-        let fault = self.fault.as_mut()?;
-        if fault.commands_before > 0 {
-            fault.commands_before -= 1;
-            return None;
-        }
-        self.fault.take().map(|fault| fault.response_code)
     }
 }
 
@@ -131,16 +137,31 @@ fn converse(
     chip.set_nodelay(true)?;
     loop {
         let command = read_message(&mut client)?;
-        let fault = lock(shared).due_fault();
-        let response = match fault {
-            Some(code) => failure(code),
-            None => {
+        let mishap = lock(shared).plan.pass();
+        let response = match mishap {
+            Some(ChipMishap::Code(code)) => failure(code),
+            _ => {
                 chip.write_all(&command)?;
                 read_message(&mut chip)?
             }
         };
         lock(shared).exchanges.push(Exchange { command, response: response.clone() });
-        client.write_all(&response)?;
+        match mishap {
+            Some(ChipMishap::Kill(pid)) => {
+                kill(pid);
+                return Ok(());
+            }
+            Some(ChipMishap::Dropped) => return Ok(()),
+            Some(ChipMishap::Truncated) => {
+                return client.write_all(&response[..response.len() / 2]);
+            }
+            Some(ChipMishap::Oversized) => client.write_all(&oversized(response))?,
+            Some(ChipMishap::Late(by)) => {
+                thread::sleep(by);
+                client.write_all(&response)?;
+            }
+            _ => client.write_all(&response)?,
+        }
     }
 }
 
@@ -162,5 +183,12 @@ fn header_u32(message: &[u8], at: usize) -> u32 {
 fn failure(response_code: u32) -> Vec<u8> {
     let mut response = vec![0x80, 0x01, 0, 0, 0, 10];
     response.extend(response_code.to_be_bytes());
+    response
+}
+
+/// More than TPM2_MAX_RESPONSE_SIZE, 4096 bytes, in a form that is right otherwise.
+fn oversized(mut response: Vec<u8>) -> Vec<u8> {
+    response.resize(5000, 0);
+    response[2..6].copy_from_slice(&5000_u32.to_be_bytes());
     response
 }

@@ -80,6 +80,10 @@ impl App {
         let wait = if permit.is_some() { wait } else { Duration::ZERO };
         let look = move || async move {
             let mut tx = self.store.read().await?;
+            // A fetch of before would hold up the courier, who carries few things at once.
+            if !tx.is_last_epoch(&device, generation, epoch).await? {
+                return Err(Error::Hidden(Reason::EpochNotOpen));
+            }
             let Some((key, content)) = tx.next_down(&device).await? else { return Ok(None) };
             let sealed = tx.sealing(&key, generation, epoch).await?;
             Ok(Some((key, content, sealed)))

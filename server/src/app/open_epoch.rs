@@ -13,6 +13,7 @@ use twinseal_scheme::epoch::{
 use twinseal_scheme::message::Envelope;
 use twinseal_scheme::tpm::{ClockInfo, verify_epoch_attest};
 
+use super::bells::Bell;
 use super::epochs::{keys_of, secret, secret_of};
 use super::receive::{Request, refusal};
 use super::{App, Error};
@@ -143,6 +144,7 @@ impl App {
         let subject = format!("epoch {}", epoch.opening.epoch);
         write.commit(Entry::of("epoch.open", device, subject)).await?;
         self.epochs.remember(&device, generation, &Arc::new(opened.keys));
+        self.bells.ring(Bell::Down(device));
         Ok(answer)
     }
 

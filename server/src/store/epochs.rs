@@ -95,6 +95,21 @@ impl Tx<'_> {
         row.map(epoch).transpose()
     }
 
+    /// Whether no later one has been opened, of this generation or of a later one.
+    pub async fn is_last_epoch(
+        &mut self,
+        device: &DeviceId,
+        generation: u32,
+        number: u64,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM epochs WHERE device = $1 \
+             AND (generation > $2 OR generation = $2 AND epoch > $3))",
+        );
+        let query = query.bind(device.0.to_vec()).bind(generation).bind(number as i64);
+        Ok(query.fetch_one(&mut *self.tx).await?)
+    }
+
     /// An epoch by its number.
     pub async fn epoch(
         &mut self,

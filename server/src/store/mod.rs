@@ -30,7 +30,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite, Transaction};
 
 use crate::at_rest::{AtRest, Unreadable};
 use crate::clock::now_unix_seconds;
@@ -133,7 +133,14 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
+        // A transaction that SQLite has ended by itself, because the disk failed, cannot be rolled
+        // back, and the library would take it for open for ever: such a connection is given up.
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).before_acquire(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
+        };
         let writer = pool(1).connect_with(options.clone()).await?;
         migrator().run(&writer).await?;
         let readers = pool(READERS_MAX).connect_with(options).await?;
