@@ -144,7 +144,7 @@ fn body_protected(recipient: &Recipient) -> Vec<u8> {
     }
 }
 
-fn enc_structure(recipient: &Recipient, external_aad: &[u8]) -> Vec<u8> {
+pub(crate) fn enc_structure(recipient: &Recipient, external_aad: &[u8]) -> Vec<u8> {
     let protected = ProtectedHeader {
         original_data: Some(body_protected(recipient)),
         header: Default::default(),

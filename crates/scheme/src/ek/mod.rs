@@ -16,6 +16,8 @@ pub(crate) mod signature;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vendors_test;
 mod verdict;
 
 pub use chain::Authorities;

@@ -1,11 +1,11 @@
 //! Twin-sealed messages: an envelope, its two layers, and the four ways to lay them
 //! (docs/scheme.md sections 4 to 6; claims 4 to 11, Fig. 9 to 12 of the patent).
 
-mod aad;
+pub(crate) mod aad;
 mod down;
 mod envelope;
 mod key_layer;
-mod serial_layer;
+pub(crate) mod serial_layer;
 mod up;
 
 pub use down::{DownOpening, UnsignedDown, seal_down};

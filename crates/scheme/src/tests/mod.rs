@@ -1,3 +1,4 @@
 //! Tests of the primitives as this crate calls them.
 
+mod salamander;
 mod wycheproof;

@@ -9,8 +9,8 @@ use twinseal_scheme::id::{DeviceId, EnrolId, KeyId, ServerId};
 use twinseal_scheme::keys::{P256Private, SigningKey};
 use twinseal_scheme::{Reason, Secret};
 
-const NOW: u64 = 1_700_000_100;
-const REQUEST: Request = Request { nonce_d: [1; 32] };
+pub const NOW: u64 = 1_700_000_100;
+pub const REQUEST: Request = Request { nonce_d: [1; 32] };
 const ENROL_ID: EnrolId = EnrolId([2; 16]);
 
 fn sign(key: &SigningKey, unsigned: twinseal_scheme::cose::Unsigned) -> Vec<u8> {
@@ -18,13 +18,13 @@ fn sign(key: &SigningKey, unsigned: twinseal_scheme::cose::Unsigned) -> Vec<u8> 
     unsigned.finish(&signature)
 }
 
-fn challenge(server: &Parties) -> Vec<u8> {
+pub fn challenge(server: &Parties) -> Vec<u8> {
     let statement = sign(&server.identity, server.server_keys.unsigned());
     let challenge = Challenge::new(&REQUEST, [3; 24], NOW + 600, statement);
     sign(&server.server_signing, challenge.unsigned())
 }
 
-fn claim(parties: &Parties) -> Claim {
+pub fn claim(parties: &Parties) -> Claim {
     let key = |b: u8| ClaimedKey { public: vec![b], attest: vec![b; 2], signature: vec![b; 3] };
     let user_info = [("name", "till 7"), ("a", "b")].map(|(k, v)| (k.into(), v.into()));
     Claim {

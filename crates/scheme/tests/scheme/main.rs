@@ -3,6 +3,7 @@
 
 mod enrolment;
 mod explained;
+mod forwarding;
 mod messages;
 mod parties;
 mod receipts;
