@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SigningKey,
+};
 use tempfile::TempDir;
 
 /// Who made the chip, as its EK certificate says.
@@ -20,6 +22,7 @@ pub enum Vendor {
 #[derive(Debug)]
 pub struct EkAuthority {
     folder: TempDir,
+    root_key: KeyPair,
     root_pem: String,
     issuing_der: Vec<u8>,
 }
@@ -41,7 +44,7 @@ impl EkAuthority {
     /// Another authority, which nobody has been told to trust.
     pub fn generate() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (root_key, root_params) = authority("Twinseal test EK root");
+        let (root_key, root_params) = authority(ROOT_NAME);
         let root = root_params.self_signed(&root_key).expect("a root");
         let (issuing_key, issuing_params) = authority("Twinseal test EK issuing authority");
         let issuing = issuing_params
@@ -56,7 +59,12 @@ impl EkAuthority {
                 write_setup_config(folder.path(), vendor, signer);
             }
         }
-        Self { root_pem: root.pem(), issuing_der: issuing.der().to_vec(), folder }
+        Self { root_key, root_pem: root.pem(), issuing_der: issuing.der().to_vec(), folder }
+    }
+
+    /// Signs with the root's key: ECDSA on P-256 with SHA-256, in DER.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.root_key.sign(message).expect("a signature")
     }
 
     /// The root certificate in PEM, for `twinseal-server ek-roots add`.
@@ -103,6 +111,9 @@ fn write_setup_config(folder: &Path, vendor: Vendor, signer: Signer) {
     );
     write(&setup_config_path(folder, vendor, signer), &config);
 }
+
+/// The common name of every root.
+pub(crate) const ROOT_NAME: &str = "Twinseal test EK root";
 
 fn authority(common_name: &str) -> (KeyPair, CertificateParams) {
     let mut params = CertificateParams::default();
