@@ -43,20 +43,15 @@ impl Ground {
         self.id = device["device"].as_str().unwrap().to_owned();
     }
 
-    /// Enrols the device once more. Where that fails, the operator tries again.
+    /// Enrols the device once more. What the agent did not begin the operator tries again; what
+    /// it has begun is done.
     pub fn enrol_again(&mut self) {
         let before = self.enrolled_device();
-        loop {
-            let link = self.link();
-            let begun = self.until("an answer", |ground| Some(ground.app.enrol(&link)));
-            let Ok(job) = begun else { continue };
-            let ended = self.until("an end", |ground| {
-                ground.app.job(&job).ok().filter(|state| state != "Running")
-            });
-            if ended == "Completed" {
-                break;
-            }
-        }
+        let link = self.link();
+        let job = self.until("begun", |ground| ground.app.enrol(&link).ok());
+        let ended = self
+            .until("an end", |ground| ground.app.job(&job).ok().filter(|state| state != "Running"));
+        assert_eq!(ended, "Completed", "{}", self.explain());
         let after = self.enrolled_device();
         assert_eq!(after["device"], before["device"]);
         assert!(after["generation"].as_u64() > before["generation"].as_u64(), "{before} {after}");

@@ -18,8 +18,10 @@ const FAULTS: [(&str, WireMishap); 6] = [
 fn an_enrolment_and_a_trade_survive_every_fault_of_the_wire() {
     let mut ground = Ground::enrolled();
     let mut number = 0;
-    for (sample, (name, fault)) in (2..).zip(FAULTS) {
-        let points = sweep(&format!("enrolment and trade, wire: {name}"), &[sample], |point| {
+    for (name, fault) in FAULTS {
+        // The sample: the claim, and something of the trade.
+        let sample = [2, 9];
+        let points = sweep(&format!("enrolment and trade, wire: {name}"), &sample, |point| {
             number += 1;
             ground.relay.meet(point, fault);
             ground.enrol_again();
