@@ -120,9 +120,25 @@ impl Agent {
     ) -> Result<JobId, Error> {
         let (caller, link) = (caller.clone(), link.to_owned());
         let user_info = UserInfo::new(user_info)?;
-        let begun = self
-            .whole(|engine| async move { engine.enrol(&caller, &link, user_info).await })
-            .await?;
+        let begin =
+            |engine: Arc<Engine>| async move { engine.enrol(&caller, &link, user_info).await };
+        Ok(self.bounded(self.whole(begin).await?))
+    }
+
+    /// Begins an enrolment with the server of before: `link` is the operator's, or empty where
+    /// he has given none. The caller has been authorised already.
+    ///
+    /// # Errors
+    /// [`Kind::NotEnrolled`], [`Kind::InvalidArgument`], [`Kind::Busy`] while one is under way,
+    /// those of the chip.
+    pub async fn recover(&self, caller: &Caller, link: &str) -> Result<JobId, Error> {
+        let (caller, link) = (caller.clone(), link.to_owned());
+        let begin = |engine: Arc<Engine>| async move { engine.recover(&caller, &link).await };
+        Ok(self.bounded(self.whole(begin).await?))
+    }
+
+    /// Ends the job of an enrolment when it takes too long.
+    fn bounded(&self, begun: JobId) -> JobId {
         let engine = Arc::downgrade(&self.engine);
         tokio::spawn(async move {
             tokio::time::sleep(ENROLMENT_TIME).await;
@@ -130,7 +146,7 @@ impl Agent {
                 engine.time_out_enrolment(begun);
             }
         });
-        Ok(begun)
+        begun
     }
 
     /// The caller's jobs, the ended ones among them for a while.

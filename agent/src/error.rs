@@ -42,21 +42,26 @@ kinds! {
         "compare the short check on both sides and approve it at the server";
     /// The server has put the device aside.
     Suspended = "the server has put this device in quarantine",
-        "ask the operator, who can approve a new enrolment";
+        "ask the operator for a link, and run `twinseal recover LINK`";
     /// The enrolment has ended.
     Revoked = "the operator has revoked this device", "ask the operator for a new enrolment link";
     /// No chip answers.
     ChipAbsent = "no chip answers", "check that it is there and that the tcti setting names it";
     /// The chip's owner hierarchy was cleared.
-    ChipCleared = "the chip has been cleared since the enrolment", "enrol this device again";
+    ChipCleared = "the chip has been cleared since the enrolment",
+        "have the operator readmit this device, and run `twinseal recover`";
     /// Another chip, or another endorsement seed.
-    ChipReplaced = "this is not the chip that was enrolled", "put that one back, or enrol this one";
+    ChipReplaced = "this is not the chip that was enrolled",
+        "put that one back, or enrol this one with `twinseal recover LINK`";
     /// The chip's counter is behind the agent's record.
     ChipRolledBack = "the chip has gone back to an earlier state, so nothing is sealed",
-        "ask the operator, and enrol this device again";
+        "ask the operator, and run `twinseal recover`";
     /// Dictionary-attack protection.
     ChipLockedOut = "the chip is locked out after wrong authorisations",
         "wait for its recovery time, or let its owner clear the lockout";
+    /// An authorisation was set in the chip that the configuration does not have.
+    ChipUnauthorised = "the chip wants an authorisation that is not configured",
+        "put it into hardware.owner_auth_file or hardware.endorsement_auth_file, and start the agent again";
     /// Too much waits.
     Busy = "too much is waiting", "try again shortly";
     /// Longer than allowed.
@@ -137,8 +142,10 @@ impl From<hardware::Error> for Error {
         let kind = match &error {
             hardware::Error::Absent { .. } => Kind::ChipAbsent,
             hardware::Error::LockedOut => Kind::ChipLockedOut,
-            hardware::Error::Changed(Change::Cleared) => Kind::ChipCleared,
-            hardware::Error::Changed(Change::Replaced) => Kind::ChipReplaced,
+            hardware::Error::Unauthorised { .. } => Kind::ChipUnauthorised,
+            // What to do about it the agent knows better.
+            hardware::Error::Changed(Change::Cleared) => return Kind::ChipCleared.into(),
+            hardware::Error::Changed(Change::Replaced) => return Kind::ChipReplaced.into(),
             hardware::Error::Rejected { .. } => Kind::Rejected,
             hardware::Error::Busy => Kind::Busy,
             hardware::Error::Cancelled => Kind::Cancelled,

@@ -29,6 +29,8 @@ pub enum State {
     ChipRolledBack,
     /// The chip is locked out.
     ChipLockedOut,
+    /// The chip wants an authorisation that is not configured.
+    ChipUnauthorised,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
             State::ChipReplaced => "ChipReplaced",
             State::ChipRolledBack => "ChipRolledBack",
             State::ChipLockedOut => "ChipLockedOut",
+            State::ChipUnauthorised => "ChipUnauthorised",
         }
     }
 
@@ -59,6 +62,7 @@ impl State {
             Kind::ChipReplaced => Some(State::ChipReplaced),
             Kind::ChipRolledBack => Some(State::ChipRolledBack),
             Kind::ChipLockedOut => Some(State::ChipLockedOut),
+            Kind::ChipUnauthorised => Some(State::ChipUnauthorised),
             _ => None,
         }
     }
@@ -79,6 +83,7 @@ impl State {
             State::ChipReplaced => Kind::ChipReplaced,
             State::ChipRolledBack => Kind::ChipRolledBack,
             State::ChipLockedOut => Kind::ChipLockedOut,
+            State::ChipUnauthorised => Kind::ChipUnauthorised,
         };
         Err(kind.into())
     }

@@ -11,4 +11,5 @@ pub mod cli;
 mod clock;
 pub mod http;
 pub mod keys;
+mod mark;
 pub mod store;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use tempfile::TempDir;
+
 use crate::bus::{Bus, User};
 use crate::daemon::Daemon;
 use crate::programs::program;
@@ -110,6 +112,13 @@ impl DeviceBuilder {
         self
     }
 
+    /// The agent begins with what was on a disk when it was saved.
+    #[must_use]
+    pub fn disk(mut self, disk: &SavedDisk) -> Self {
+        self.state = Some(own_dir(disk.0.path()));
+        self
+    }
+
     /// Starts everything; the agent is on the bus when this returns.
     ///
     /// # Panics
@@ -125,8 +134,7 @@ impl DeviceBuilder {
         let tcti = self.tcti.unwrap_or_else(|| chip.tcti());
         let own = own_dir(bus.folder());
         if let Some(state) = &self.state {
-            let copied = Command::new("cp").arg("-a").args([state, &own]).status();
-            assert!(copied.is_ok_and(|status| status.success()), "{}", state.display());
+            copy_folder(state, &own);
         }
         install(&own, &self.services, &tcti, &self.hardware);
         let environment = self.environment;
@@ -197,6 +205,49 @@ impl Device {
         if self.agent.exit_status().is_some() {
             self.restart_agent();
         }
+    }
+
+    /// Ends the agent, lets its operator add a line, once, to the section `[hardware]` of its
+    /// configuration, and starts it.
+    pub fn configure_hardware(&mut self, line: &str) {
+        self.kill_agent();
+        let file = own_dir(self.bus.folder()).join("agent.toml");
+        let text = fs::read_to_string(&file).expect("the agent's configuration");
+        if !text.contains(line) {
+            fs::write(&file, format!("{text}{line}\n")).expect("a file of ours");
+        }
+        self.restart_agent();
+    }
+
+    /// Gives the agent the authorisation of a hierarchy of its chip, `owner` or `endorsement`,
+    /// as its operator does it, and starts it with that.
+    pub fn authorise(&mut self, hierarchy: &str, value: &str) {
+        let file = own_dir(self.bus.folder()).join(format!("{hierarchy}.auth"));
+        fs::write(&file, value).expect("a new file");
+        let uid = User::Agent.uid();
+        chown(&file, Some(uid), Some(uid)).expect("root gives a file away");
+        self.configure_hardware(&format!("{hierarchy}_auth_file = {file:?}"));
+    }
+
+    /// Copies all that the agent has on its disk.
+    pub fn save_disk(&self) -> SavedDisk {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        copy_folder(&own_dir(self.bus.folder()), &own_dir(folder.path()));
+        SavedDisk(folder)
+    }
+
+    /// Ends the agent, puts back what was on its disk then, and starts it.
+    pub fn restore_disk(&mut self, disk: &SavedDisk) {
+        self.put_back_disk(disk);
+        self.restart_agent();
+    }
+
+    /// As [`Device::restore_disk`], and leaves the agent stopped.
+    pub fn put_back_disk(&mut self, disk: &SavedDisk) {
+        self.kill_agent();
+        let own = own_dir(self.bus.folder());
+        fs::remove_dir_all(&own).expect("a folder of ours");
+        copy_folder(&own_dir(disk.0.path()), &own);
     }
 
     /// Starts the courier, after ending it if it runs. `arguments` are the courier's.
@@ -344,6 +395,15 @@ impl Refusal {
             None => Self { name: String::new(), text: said },
         }
     }
+}
+
+/// What was on an agent's disk at one moment.
+#[derive(Debug)]
+pub struct SavedDisk(TempDir);
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{}", from.display());
 }
 
 /// The path of a file in the tree.

@@ -14,6 +14,17 @@ pub struct Tape {
     pub down: Vec<u8>,
 }
 
+/// One HTTP exchange on a wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The last part of its path.
+    pub kind: String,
+    /// The body that went up.
+    pub request: Vec<u8>,
+    /// The body that came down.
+    pub reply: Vec<u8>,
+}
+
 /// A relay on a free loopback port, between a client and the server behind it.
 ///
 /// It copies bytes and understands none of them, so what it has on tape is what an attacker on
@@ -79,6 +90,20 @@ impl Recorder {
     /// All connections so far, in the order in which they were opened.
     pub fn tapes(&self) -> Vec<Tape> {
         lock(&self.shared).tapes.clone()
+    }
+
+    /// Every whole HTTP exchange so far.
+    pub fn calls(&self) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for tape in self.tapes() {
+            let (up, down) = (http_messages(&tape.up), http_messages(&tape.down));
+            for ((head, request), (_, reply)) in up.into_iter().zip(down) {
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let kind = path.rsplit('/').next().unwrap_or_default().to_owned();
+                calls.push(Call { kind, request, reply });
+            }
+        }
+        calls
     }
 
     /// Whether `needle` was ever on the wire within one connection, in either direction.
@@ -167,4 +192,21 @@ fn copy(mut from: TcpStream, mut to: TcpStream, keep: impl Fn(&[u8])) {
         }
     }
     let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Head and body of each message of one direction of a connection.
+fn http_messages(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut messages = Vec::new();
+    while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        });
+        let (start, length): (usize, usize) = (end + 4, length.unwrap_or(0));
+        let Some(body) = bytes.get(start..start + length) else { break };
+        messages.push((head, body.to_vec()));
+        bytes = &bytes[start + length..];
+    }
+    messages
 }

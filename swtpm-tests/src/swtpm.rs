@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,8 +52,15 @@ impl EkKind {
 pub struct Swtpm {
     daemon: Daemon,
     ports: PortPair,
-    state: TempDir,
+    state: Arc<TempDir>,
 }
+
+/// What a chip had in its non-volatile memory at one moment.
+#[derive(Debug)]
+pub struct Snapshot(TempDir);
+
+/// The file with a chip's non-volatile memory.
+const PERMANENT: &str = "tpm2-00.permall";
 
 /// What chip to make.
 #[derive(Debug, Clone)]
@@ -110,7 +118,7 @@ impl<'a> Builder<'a> {
     pub fn start(self) -> Swtpm {
         let state = tempfile::tempdir().expect("a temporary folder");
         self.manufacture(state.path());
-        let chip = Swtpm::power_on(state);
+        let chip = Swtpm::power_on(Arc::new(state));
         for kind in EkKind::ALL {
             if !self.kept.contains(&kind) {
                 chip.tool("tpm2_evictcontrol", &["-C", "o", "-c", kind.handle()]);
@@ -200,11 +208,79 @@ impl Swtpm {
     /// Another chip that begins with all that this one has in its non-volatile memory, so with
     /// the same seeds, keys, certificates and counters.
     pub fn copy(&self) -> Self {
-        let state = tempfile::tempdir().expect("a temporary folder");
-        let permanent = "tpm2-00.permall";
-        fs::copy(self.state.path().join(permanent), state.path().join(permanent))
-            .unwrap_or_else(|e| panic!("{permanent}: {e}"));
-        Self::power_on(state)
+        Self::power_on(Arc::new(self.snapshot().0))
+    }
+
+    /// Keeps what it has in its non-volatile memory.
+    pub fn snapshot(&self) -> Snapshot {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        copy_memory(self.state.path(), folder.path());
+        Snapshot(folder)
+    }
+
+    /// Cuts its power, puts back what it had in its non-volatile memory then, and powers it on.
+    pub fn roll_back(&mut self, to: &Snapshot) {
+        self.kill();
+        copy_memory(to.0.path(), self.state.path());
+        self.restart();
+    }
+
+    /// Puts this chip into the place of the other and the other into its: each is powered on at
+    /// the address of the other.
+    pub fn trade_places(&mut self, other: &mut Swtpm) {
+        self.kill();
+        other.kill();
+        std::mem::swap(&mut self.state, &mut other.state);
+        self.restart();
+        other.restart();
+    }
+
+    /// Takes it out of its device, which loses it, does some work on it where nobody else is
+    /// connected, and puts it back.
+    pub fn on_the_bench<T>(&mut self, work: impl FnOnce(&Swtpm) -> T) -> T {
+        self.kill();
+        let bench = Self::power_on(Arc::clone(&self.state));
+        let done = work(&bench);
+        drop(bench);
+        self.restart();
+        done
+    }
+
+    /// TPM2_Clear: a new storage seed, so that all that hung below the old one is gone, and with
+    /// it counters and clock. The endorsement keys stay.
+    pub fn clear(&self) {
+        self.tool("tpm2_clear", &["-c", "p"]);
+    }
+
+    /// Sets the authorisation of a hierarchy, `owner` or `endorsement`, that had none.
+    pub fn set_authorisation(&self, hierarchy: &str, value: &str) {
+        self.tool("tpm2_changeauth", &["-c", hierarchy, value]);
+    }
+
+    /// Makes a key that its protection against guessing covers, with the authorisation `right`,
+    /// and uses it with `guess`; says whether the chip accepted that.
+    pub fn guess(&self, guess: &str) -> bool {
+        let context = self.state.path().join("protected").to_string_lossy().into_owned();
+        let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt";
+        let made = ["-C", "o", "-p", "right", "-a", attributes, "-c", &context];
+        self.tool("tpm2_createprimary", &made);
+        let null = "/dev/null";
+        let guessed = ["-C", &context, "-P", guess, "-u", null, "-r", null];
+        let output = self.try_tool("tpm2_create", &guessed);
+        self.tool("tpm2_flushcontext", &["-t"]);
+        output.status.success()
+    }
+
+    /// One of the numbers of `tpm2_getcap properties-variable`, such as
+    /// `TPM2_PT_LOCKOUT_COUNTER`, or a flag of it, such as `inLockout`.
+    pub fn variable(&self, name: &str) -> u32 {
+        let all = self.tool("tpm2_getcap", &["properties-variable"]);
+        let line = all.lines().find(|line| line.trim_start().starts_with(name));
+        let value = line.and_then(|line| line.rsplit(' ').next()).expect("such a property");
+        match value.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).expect("a number"),
+            None => value.parse().expect("a number"),
+        }
     }
 
     /// TPM2_ChangeEPS: new endorsement seed, so another hardware serial. What hangs below the
@@ -260,7 +336,7 @@ impl Swtpm {
         self.tool("tpm2_nvwrite", &["-C", "p", "-i", &file, index]);
     }
 
-    fn power_on(state: TempDir) -> Self {
+    fn power_on(state: Arc<TempDir>) -> Self {
         let mut said = String::new();
         // Somebody who does not ask for a claim may take a port between the claim and the start.
         for _ in 0..5 {
@@ -274,6 +350,11 @@ impl Swtpm {
         }
         panic!("swtpm does not start:\n{said}");
     }
+}
+
+fn copy_memory(from: &Path, to: &Path) {
+    fs::copy(from.join(PERMANENT), to.join(PERMANENT))
+        .unwrap_or_else(|e| panic!("{PERMANENT}: {e}"));
 }
 
 /// Starts the daemon. It writes its process id when both ports are bound: then it is ready.

@@ -25,6 +25,7 @@ pub(super) struct View {
 pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
     Interface::new(AGENT_INTERFACE)
         .method("Enrol", &["link", "user_info", "options"], &["job"], View::enrol)
+        .method("Recover", &["link", "options"], &["job"], View::recover)
         .method("Exchange", &["service", "request", "options"], &["reply", "trade"], View::exchange)
         .method("OpenTrade", &["service", "options"], &["trade"], View::open_trade)
         .method("Listen", &["service", "options"], &[], View::listen)
@@ -50,6 +51,15 @@ impl View {
         let user_info = texts(user_info)?;
         polkit::authorise(&self.bus, &self.request, polkit::ENROL).await?;
         let job = self.agent.enrol(&self.caller, &link, user_info).await?;
+        Ok((object_path(job_path(self.caller.uid, job))?,))
+    }
+
+    async fn recover(
+        self: Arc<Self>,
+        (link, _): (String, NoOptions),
+    ) -> Result<(OwnedObjectPath,), Error> {
+        polkit::authorise(&self.bus, &self.request, polkit::ENROL).await?;
+        let job = self.agent.recover(&self.caller, &link).await?;
         Ok((object_path(job_path(self.caller.uid, job))?,))
     }
 

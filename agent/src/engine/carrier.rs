@@ -249,7 +249,12 @@ impl Engine {
     async fn refused(&self, cargo: &Cargo, word: &[u8]) -> Result<Worth, Error> {
         match cargo {
             Cargo::Enrolment { kind, .. } => self.enrolment_refused(*kind, word).await,
-            _ => Ok(Worth::Nothing),
+            // It may have keys, or a past, that this device has not heard of.
+            Cargo::Message(_) | Cargo::Fetch { .. } => {
+                lock(&self.contact).want_statement();
+                Ok(Worth::Nothing)
+            }
+            Cargo::Inquiry(_) => Ok(Worth::Nothing),
         }
     }
 

@@ -8,7 +8,7 @@ use twinseal_scheme::enrol::{Challenge, Request};
 
 use super::carrier::{SlotName, Worth};
 use super::{Engine, lock};
-use crate::Error;
+use crate::{Error, Event};
 
 /// After so long without an answer that proves itself, and then as often, the server is asked
 /// for its newest `server_keys` statement.
@@ -106,13 +106,27 @@ impl Engine {
         }
         tracing::info!(sequence = accepted.server_keys.sequence, "the server has new keys");
         let mut lane = self.lane.lock().await;
+        // A rotation keeps what is least acceptable, a restore of the server raises it.
+        let was_restored = accepted.server_keys.min_sequence > last;
+        let epoch = lock(&self.open_epoch).as_ref().map_or(0, |epoch| epoch.keys.epoch);
         let keep = self.store.run(move |tx| {
             tx.put_statement(&accepted.statement)?;
+            let ended = if was_restored { tx.end_trades_heard(epoch)? } else { vec![] };
             tx.seal_anew_below(accepted.server_keys.min_sequence)?;
-            tx.pending()
+            Ok((tx.pending()?, ended))
         });
-        self.set_pending(keep.await?);
+        let (pending, ended) = keep.await?;
+        self.set_pending(pending);
         self.end_epoch(&mut lane);
+        drop(lane);
+        if was_restored {
+            let trades = ended.len();
+            tracing::warn!(trades, "the server was restored; trades that it knew have ended");
+        }
+        self.news.send_replace(());
+        for (uid, trade) in ended {
+            self.tell(Event::Closed { uid, trade });
+        }
         lock(&self.contact).statement_is_new();
         self.unsettled.notify_one();
         self.clear_slot(SlotName::Fetch);

@@ -8,6 +8,7 @@ use tokio::sync::MutexGuard;
 use twinseal_hardware::{Caller as Turn, DeviceKeys};
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::EpochKeys;
+use twinseal_scheme::epoch::judge::CounterState;
 use twinseal_scheme::message::{Outer, seal_up};
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::trade::Content;
@@ -22,6 +23,8 @@ pub(super) struct OpenEpoch {
     pub keys: EpochKeys,
     pub device_keys: DeviceKeys,
     pub server_keys: ServerKeys,
+    /// How the chip's counter stood when the epoch began.
+    pub found: CounterState,
 }
 
 /// The state of the lane: whoever holds it may seal, change trades, and begin and end epochs.

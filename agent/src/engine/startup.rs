@@ -17,6 +17,12 @@ use crate::{Error, Kind, State};
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// How often the chip is looked at while all is well.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// What ends an epoch, and can be mended by an enrolment.
+const CHANGES: [Kind; 3] = [Kind::ChipCleared, Kind::ChipReplaced, Kind::ChipRolledBack];
+
 /// Epochs after which nothing of a trade can arrive any more.
 const EPOCHS_REMEMBERED: u64 = judge::EPOCHS_CLOSED_KEPT + 1;
 
@@ -27,12 +33,10 @@ impl Engine {
         loop {
             let unsettled = self.unsettled.notified();
             match self.settle().await {
-                Ok(None) => {
+                Ok(again) => {
                     pause = PAUSE_MIN;
-                    unsettled.await;
-                }
-                Ok(Some(at)) => {
-                    let _ = timeout_at(at, unsettled).await;
+                    let look = Instant::now() + LOOK_EVERY;
+                    let _ = timeout_at(again.map_or(look, |at| at.min(look)), unsettled).await;
                 }
                 Err(_) => {
                     // What people can mend is looked at again, as is what mends itself; sooner
@@ -52,9 +56,17 @@ impl Engine {
         let settled = self.settle_lane(&mut lane).await;
         if let Err(error) = &settled {
             tracing::warn!(kind = error.kind.name(), "not settled: {error}");
+            if CHANGES.contains(&error.kind) {
+                self.end_epoch(&mut lane);
+            }
             // Whatever else hinders the chip, nothing can be done without it.
             let state = State::of_error(error.kind).unwrap_or(State::ChipAbsent);
-            self.set_state(state, error.to_string());
+            match self.store.run(|tx| tx.enrolment()).await {
+                Ok(Some(enrolment)) if CHANGES.contains(&error.kind) => {
+                    self.show_enrolment(Some(&enrolment));
+                }
+                _ => self.set_state(state, error.to_string()),
+            }
         }
         settled
     }
@@ -68,7 +80,7 @@ impl Engine {
             of_enrolment: enrolment.as_ref().map(|enrolment| enrolment.link.url.clone()),
         };
         let Some(device) = device else {
-            self.chip().describe().await?;
+            self.chip().lockout().await?;
             self.show_enrolment(enrolment.as_ref());
             return Ok(None);
         };
@@ -78,8 +90,11 @@ impl Engine {
             Standing::Suspended => return Err(Kind::Suspended.into()),
             Standing::Revoked => return Err(Kind::Revoked.into()),
         }
-        let mut note = "";
-        self.chip().recognise(&device.keys).await?;
+        let counted = self.recognise(&device).await?;
+        if counted != device.counter.intended {
+            // Nobody else has any business with this counter: begin anew, and say what it was.
+            self.end_epoch(lane);
+        }
         if lock(&self.open_epoch).is_none() {
             let reopen_at = lock(&self.contact).reopen_at(Instant::now());
             if reopen_at.is_some() {
@@ -89,17 +104,41 @@ impl Engine {
                 );
                 return Ok(reopen_at);
             }
-            let (epoch, counter) = self.make_epoch(device).await?;
+            let epoch = self.make_epoch(device, counted).await?;
             self.begin_epoch(lane, epoch);
-            if counter == CounterState::DiskRolledBack {
-                note = "; the chip has counted further than the state folder knows: was it restored from a backup?";
-            }
         }
         self.seal_anew(lane).await?;
         self.do_what_is_due(lane).await?;
-        self.set_state(State::Active, format!("ready for trades{note}"));
+        let notes = self.notes().await?;
+        self.set_state(State::Active, format!("ready for trades{notes}"));
         self.work.send_replace(());
         Ok(None)
+    }
+
+    /// Whether this is still the chip of the enrolment, in the state that it was left in; gives
+    /// the value of its counter.
+    async fn recognise(&self, device: &Device) -> Result<u64, Error> {
+        let chip = self.chip();
+        // What is loaded says nothing of the chip as it is now, so the chip itself is asked
+        // first; but only the keys can say what has happened to it.
+        let counted = chip.counter(&device.keys).await;
+        chip.recognise(&device.keys).await?;
+        counted?.ok_or_else(|| {
+            Error::new(Kind::ChipCleared, "the chip has lost the counter of this enrolment")
+        })
+    }
+
+    /// What people should know although all is well.
+    async fn notes(&self) -> Result<String, Error> {
+        let mut notes = String::new();
+        let found = lock(&self.open_epoch).as_ref().map(|open| open.found);
+        if found == Some(CounterState::DiskRolledBack) {
+            notes += "; the chip has counted further than the state folder knows: was it restored from a backup?";
+        }
+        if self.chip().lockout().await?.locked_out {
+            notes += "; the chip is locked out after wrong authorisations, which stops others but not this agent";
+        }
+        Ok(notes)
     }
 
     /// Shows people what is known of the enrolment.
@@ -111,11 +150,10 @@ impl Engine {
     }
 
     /// Counts the chip's counter up and begins the epoch that it stands for.
-    async fn make_epoch(&self, device: Device) -> Result<(OpenEpoch, CounterState), Error> {
+    async fn make_epoch(&self, device: Device, counted: u64) -> Result<OpenEpoch, Error> {
         let chip = self.chip();
-        let counted = chip.counter(&device.keys).await?.ok_or(Kind::ChipCleared)?;
-        let state = judge::counter(device.counter, counted);
-        match state {
+        let found = judge::counter(device.counter, counted);
+        match found {
             CounterState::Agrees => {}
             CounterState::DiskRolledBack => {
                 tracing::warn!("the chip has counted further than the state folder knows");
@@ -147,7 +185,7 @@ impl Engine {
         self.set_pending(keep.await?);
         tracing::info!(epoch = number, "an epoch begins");
         let Device { bond, keys: device_keys, server_keys, .. } = device;
-        Ok((OpenEpoch { bond, keys, device_keys, server_keys }, state))
+        Ok(OpenEpoch { bond, keys, device_keys, server_keys, found })
     }
 
     /// The epoch-open, and the epoch's keys: what only the right chip can make.

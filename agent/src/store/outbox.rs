@@ -170,11 +170,13 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// As [`Tx::seal_anew`], for everything of other generations.
-    pub(crate) fn seal_anew_except(&self, generation: u32) -> Result<(), Error> {
-        for (other, epoch) in self.epochs("WHERE generation <> ?1", i64::from(generation))? {
-            self.seal_anew(other, epoch)?;
-        }
+    /// As [`Tx::seal_anew`], for everything: the device has other keys. Epochs begin again at 1,
+    /// so those of before make room for them.
+    pub(crate) fn seal_all_anew(&self) -> Result<(), Error> {
+        self.execute("DELETE FROM outbox WHERE trade IS NULL", [])?;
+        self.execute("INSERT OR IGNORE INTO epochs VALUES (0, 0, 0, x'', 1)", [])?;
+        self.execute("UPDATE outbox SET anew = 1, generation = 0, epoch = 0", [])?;
+        self.execute("DELETE FROM epochs WHERE generation <> 0", [])?;
         Ok(())
     }
 

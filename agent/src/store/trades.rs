@@ -34,6 +34,27 @@ impl Tx<'_> {
         self.read_trades("WHERE ended_epoch IS NULL", params![])
     }
 
+    /// Ends the trades of which the server has heard anything, since it was restored and may have
+    /// forgotten some of it, and takes what they sealed out of the outbox. Gives the owners of
+    /// those that end. `epoch` is the present one.
+    pub(crate) fn end_trades_heard(&self, epoch: u64) -> Result<Vec<(u32, TradeId)>, Error> {
+        let mut ended = vec![];
+        for mut row in self.trades_going_on()? {
+            let id = row.trade.id();
+            let waits = self.pending_of(id)?;
+            if row.trade.received().count == 0 && row.trade.sent().count == waits {
+                continue;
+            }
+            row.trade.refuse();
+            self.put_trade(&row, epoch)?;
+            ended.extend(row.owner.map(|uid| (uid, id)));
+        }
+        let of_ended = "trade IN (SELECT id FROM trades WHERE ended_epoch IS NOT NULL)";
+        self.execute(&format!("DELETE FROM outbox WHERE {of_ended}"), [])?;
+        self.execute("DELETE FROM acks", [])?;
+        Ok(ended)
+    }
+
     /// The trades of a service that go on and belong to nobody, or to this user.
     pub(crate) fn trades_for_listener(
         &self,

@@ -188,7 +188,7 @@ async fn the_agent_starts_whatever_is_wrong_and_says_so() {
     let other = Swtpm::builder().only(EkKind::EccP384).start();
     let mut elsewhere = config.clone();
     elsewhere.hardware.tcti = other.tcti();
-    let agent = Agent::start(elsewhere).await.unwrap();
+    let agent = crate::world::start_when_free(elsewhere).await;
     assert_eq!(agent.status().state, State::ChipReplaced, "{}", agent.status().message);
     end(agent).await;
 

@@ -68,6 +68,8 @@ error_kinds! {
     ChipRolledBack,
     /// The chip refuses because of too many failures.
     ChipLockedOut,
+    /// The chip wants an authorisation that the agent does not have.
+    ChipUnauthorised,
     /// Too much at once: try again.
     Busy,
     /// More than a message or a queue may hold.
@@ -121,7 +123,7 @@ mod tests {
         for kind in ErrorKind::ALL {
             assert_eq!(ErrorKind::from_dbus_name(&kind.dbus_name()), Some(*kind));
         }
-        assert_eq!(ErrorKind::ALL.len(), 20);
+        assert_eq!(ErrorKind::ALL.len(), 21);
         for other in [
             "org.twinseal.Error.",
             "org.twinseal.Error.notfound",

@@ -29,6 +29,11 @@ pub trait Agent1 {
         options: Options<'_>,
     ) -> zbus::Result<OwnedObjectPath>;
 
+    /// Begins an enrolment with the server of before; gives the job. The link may be empty.
+    /// polkit is asked.
+    #[zbus(allow_interactive_auth)]
+    fn recover(&self, link: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
+
     /// Sends a request and waits for its reply; gives the reply and the trade that it was.
     /// Options: `outer`, `content_type`, `wait_ms`.
     fn exchange(

@@ -20,6 +20,8 @@ pub enum Error {
     LockedOut,
     /// The authorisation of a hierarchy is set and the configured one is not it.
     Unauthorised {
+        /// Which hierarchy's.
+        hierarchy: Hierarchy,
         /// Which command the chip refused.
         command: &'static str,
     },
@@ -48,6 +50,15 @@ pub enum Error {
     Deadline,
     /// The caller asked for something that no chip could do.
     Misuse(&'static str),
+}
+
+/// A hierarchy of a TPM (TPM 2.0 Library Part 1, section 13) whose authorisation an owner may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Parent of the storage root key, and of counters.
+    Owner,
+    /// Parent of what proves the chip.
+    Endorsement,
 }
 
 /// How a chip differs from the one that made the keys.
@@ -88,9 +99,9 @@ impl fmt::Display for Error {
             Error::LockedOut => f.write_str(
                 "the chip is in dictionary-attack lockout: wait for its recovery time, or let its owner run tpm2_dictionarylockout --clear-lockout",
             ),
-            Error::Unauthorised { command } => write!(
+            Error::Unauthorised { hierarchy, command } => write!(
                 f,
-                "the chip refused the owner or endorsement authorisation of {command}: put the right one into the credential that the configuration names"
+                "{command} needs the chip's {hierarchy} authorisation, and what is configured is not it: put it into the file that hardware.{hierarchy}_auth_file names, and start the agent again"
             ),
             Error::Changed(Change::Cleared) => f.write_str(
                 "the chip has been cleared since these keys were made: enrol the device again",
@@ -113,6 +124,15 @@ impl fmt::Display for Error {
             ),
             Error::Misuse(what) => write!(f, "{what}: correct the call"),
         }
+    }
+}
+
+impl fmt::Display for Hierarchy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hierarchy::Owner => "owner",
+            Hierarchy::Endorsement => "endorsement",
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use twinseal_scheme::Secret;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::description::Description;
+use crate::description::{Description, Lockout};
 use crate::error::Error;
 use crate::keys::{ChildKey, DeviceKeys, Ek, EkKind, Key};
 use crate::owner::Owner;
@@ -81,6 +81,11 @@ impl Lane {
     /// What the hardware is, can do and holds now.
     pub async fn describe(&self) -> Result<Description, Error> {
         self.ask(|chip| chip.run(|c| c.describe())).await
+    }
+
+    /// The state of its protection against guessing, which stops none of this crate's keys.
+    pub async fn lockout(&self) -> Result<Lockout, Error> {
+        self.ask(|chip| chip.run(|c| c.lockout())).await
     }
 
     /// Chooses the endorsement key: the `forced` kind; else the first with a certificate of

@@ -145,6 +145,14 @@ impl From<&PrimaryKey> for Key {
     }
 }
 
+impl Counter {
+    /// Whether both have the same place in the chip. Then only one of them can exist: the other
+    /// went with a TPM2_Clear, or is in another chip.
+    pub fn is_at_place_of(&self, other: &Counter) -> bool {
+        self.index == other.index
+    }
+}
+
 impl PrimaryKey {
     /// Its TPMT_PUBLIC.
     pub fn public(&self) -> &[u8] {

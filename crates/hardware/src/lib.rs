@@ -40,7 +40,7 @@ mod tpm;
 
 pub use config::{AuthValue, Config, Limits, Tcti};
 pub use description::{Capacity, Description, Kind, Lockout};
-pub use error::{Change, Error};
+pub use error::{Change, Error, Hierarchy};
 pub use hardware::{Certification, Hardware, Lane};
 pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, PrimaryKey};
 pub use queue::Caller;

@@ -10,7 +10,7 @@ use twinseal_scheme::serial::HardwareSerial;
 
 use super::{App, Error, codes};
 use crate::clock::now_unix_seconds;
-use crate::store::{Device, Standing, StoreError, Tx, Write};
+use crate::store::{Standing, StoreError, Tx, Write};
 
 /// Why a device may enrol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,11 @@ impl App {
             approves_by_hand: self.policy.approve_by_hand,
             serial: match live {
                 Some(live) => {
-                    SerialState::Live { device: live.state, is_named: names(claim, live) }
+                    let proof = claim.re_enrolment.as_ref();
+                    let is_named = proof.is_some_and(|proof| {
+                        proof.device_id == live.id && proof.generation == live.generation
+                    });
+                    SerialState::Live { device: live.state, is_named }
                 }
                 None if devices.is_empty() => SerialState::New,
                 None => SerialState::Revoked,
@@ -65,12 +69,6 @@ impl App {
         let code = code.filter(|_| ground == Ground::Code);
         Ok(Admitted { admission: Admission { ground, code }, is_listed, before })
     }
-}
-
-/// Whether a claim says that it is this device, of this generation.
-fn names(claim: &Claim, live: &Device) -> bool {
-    let proof = claim.re_enrolment.as_ref();
-    proof.is_some_and(|proof| proof.device_id == live.id && proof.generation == live.generation)
 }
 
 /// Uses an admission up.

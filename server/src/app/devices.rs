@@ -50,6 +50,29 @@ impl App {
         .await
     }
 
+    /// Lets a device enrol again that cannot prove itself with its old key: its chip was cleared,
+    /// or its agent has lost its state. Its chip still has to prove itself. It goes on under the
+    /// next generation, active, and also out of a quarantine.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] `revoked`, `awaiting`.
+    pub async fn readmit(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
+        let mut write = self.store.write(caller).await?;
+        let device = write.device(id).await?.ok_or(Error::NotFound("device"))?;
+        let next = match device.state {
+            DeviceState::Active | DeviceState::Quarantined => None,
+            DeviceState::Revoked => Some("register its serial: it will be another device"),
+            DeviceState::Awaiting => Some("approve or revoke it first"),
+        };
+        if let Some(next) = next {
+            let word = device.state.word();
+            return Err(Error::Conflict(word, format!("the device is {word}: {next}")));
+        }
+        write.put_registration(&device.serial, &device.user_info).await?;
+        write.commit(Entry::of("device.readmit", *id, "once")).await?;
+        Ok(device)
+    }
+
     /// Ends a device's enrolment for ever. Its chip needs to be registered to enrol again.
     ///
     /// # Errors

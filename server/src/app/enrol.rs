@@ -226,14 +226,21 @@ impl App {
     }
 }
 
-/// Whoever was this device before shows it with the signing key of then.
+/// Whoever was this device before shows it with the signing key of then, if he says that he has
+/// it; and he must, unless the operator has readmitted him.
 fn check_proof(
     opened: &OpenedClaim,
     admitted: &Admitted,
     keys: &VerifiedDeviceKeys,
 ) -> Result<(), Reason> {
     let Some(Standing { bond, .. }) = &admitted.before else { return Ok(()) };
-    let re_enrolment = opened.claim.re_enrolment.as_ref().ok_or(Reason::SerialLive)?;
+    let re_enrolment = match &opened.claim.re_enrolment {
+        Some(proof) if proof.device_id == bond.device_id && proof.generation == bond.generation => {
+            proof
+        }
+        _ if admitted.admission.ground == Ground::Listed => return Ok(()),
+        _ => return Err(Reason::SerialLive),
+    };
     let expected = re_enrolment_proof(
         &opened.m0_hash,
         &bond.device_id,

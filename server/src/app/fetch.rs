@@ -13,7 +13,7 @@ use twinseal_scheme::message::seal_down;
 use twinseal_scheme::trade::{Content, Index};
 
 use super::bells::Bell;
-use super::receive::refusal;
+
 use super::{App, Error};
 use crate::store::{Caller, Entry, MessageKey, Standing};
 
@@ -32,7 +32,7 @@ impl App {
             None => return Err(Error::Hidden(Reason::EpochNotOpen)),
         };
         let fetch = Fetch::open(&route, &sealed, &keys).map_err(Error::Hidden)?;
-        let answer = match refusal(&standing)? {
+        let answer = match self.refusal(&standing, keys.sequence)? {
             Some(answer) => answer,
             None => {
                 self.acknowledge(&standing, &fetch.acks).await?;

@@ -17,6 +17,7 @@ mod ledger;
 mod open_epoch;
 mod policy;
 mod receive;
+mod restored;
 mod setup;
 mod trades;
 
@@ -24,6 +25,7 @@ pub use device::Kind;
 pub use error::Error;
 pub use inbox::InboxMessage;
 pub use policy::Policy;
+pub use restored::{Decision, Recovered};
 pub use setup::{Folders, OpenError, init};
 pub use trades::{Message, Opening};
 
@@ -40,6 +42,7 @@ use self::epochs::Epochs;
 use crate::at_rest::AtRest;
 use crate::http::Limits;
 use crate::keys::ServerSecrets;
+use crate::mark::Mark;
 use crate::store::Store;
 
 /// A server: its database, its keys, and what it remembers for speed only.
@@ -55,6 +58,7 @@ pub struct App {
     decoy: Decoy,
     epochs: Epochs,
     bells: Bells,
+    mark: Mark,
     polls: Semaphore,
     processors: Semaphore,
 }
@@ -86,6 +90,7 @@ impl App {
             decoy: Decoy::new(server_id),
             epochs: Epochs::default(),
             bells: Bells::new(),
+            mark: Mark::of(&folders.secrets),
             polls: Semaphore::new(limits.polls_max),
             processors: Semaphore::new(2 * processors),
         })

@@ -15,7 +15,7 @@ use twinseal_scheme::tpm::{ClockInfo, verify_epoch_attest};
 
 use super::bells::Bell;
 use super::epochs::{keys_of, secret, secret_of};
-use super::receive::{Request, refusal};
+use super::receive::Request;
 use super::{App, Error};
 use crate::keys::ServerSecrets;
 use crate::store::{Agreement, Caller, Entry, Epoch, Standing, Tx};
@@ -46,7 +46,7 @@ impl App {
         let verify = move || VerifiedEpochOpen::verify(&bond, &of).map(drop);
         self.compute(verify).await?.map_err(Error::Hidden)?;
         // The signing key has signed this: its owner is told what follows.
-        if let Some(answer) = refusal(standing)? {
+        if let Some(answer) = self.refusal(standing, envelope.route.sequence)? {
             return self.signed_answer(&answer, request);
         }
         if let Err(reason) = arrival {

@@ -95,9 +95,27 @@ impl App {
             self.alarm(&device, reason).await?;
             return Err(Error::Hidden(reason));
         }
-        match refusal(&request.standing)? {
+        match self.refusal(&request.standing, route.sequence)? {
             None => self.accept(request, &keys, &opened.content).await,
             Some(answer) => self.answer(&answer, request, &keys),
+        }
+    }
+
+    /// What a device is told that may not trade, or not under the statement of this sequence, since
+    /// the server was restored after it. Before an operator has approved it, it is unknown.
+    pub(super) fn refusal(
+        &self,
+        standing: &Standing,
+        sequence: u64,
+    ) -> Result<Option<Answer>, Error> {
+        match enrol::judge::device(Some(standing.state)) {
+            Ok(()) if sequence < self.server_keys.min_sequence => {
+                Ok(Some(Answer::Refused(Reason::StatementStale.code().to_owned())))
+            }
+            Ok(()) => Ok(None),
+            Err(Reason::DeviceRevoked) => Ok(Some(Answer::Revoked)),
+            Err(Reason::DeviceQuarantined) => Ok(Some(Answer::Quarantined)),
+            Err(reason) => Err(Error::Hidden(reason)),
         }
     }
 
@@ -214,16 +232,6 @@ impl App {
         to: &Request<'_>,
     ) -> Result<Vec<u8>, Error> {
         self.sign(answer.unsigned(&to.standing.bond.device_id, to.bytes))
-    }
-}
-
-/// What a device is told that may not trade. Before an operator has approved it, it is unknown.
-pub(super) fn refusal(standing: &Standing) -> Result<Option<Answer>, Error> {
-    match enrol::judge::device(Some(standing.state)) {
-        Ok(()) => Ok(None),
-        Err(Reason::DeviceRevoked) => Ok(Some(Answer::Revoked)),
-        Err(Reason::DeviceQuarantined) => Ok(Some(Answer::Quarantined)),
-        Err(reason) => Err(Error::Hidden(reason)),
     }
 }
 

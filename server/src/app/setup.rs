@@ -41,6 +41,19 @@ pub enum OpenError {
     /// The keys are not those that the database was made with.
     #[error("the keys in the secrets folder are not those of this database")]
     OtherKeys,
+    /// The database is older than what the server has answered.
+    #[error(
+        "this database was restored from a backup: it ends at audit entry {database}, and the server had come to {mark}"
+    )]
+    Restored {
+        /// The last entry in the database.
+        database: i64,
+        /// The last one that the mark beside the keys knows of.
+        mark: i64,
+    },
+    /// The mark beside the keys cannot be used.
+    #[error("the high-water mark in the secrets folder")]
+    Mark(#[source] std::io::Error),
     /// The scheme failed on the server's own keys.
     #[error(transparent)]
     Reason(#[from] twinseal_scheme::Reason),

@@ -42,6 +42,9 @@ pub(super) enum Device {
     Show(Which),
     /// Let a device in that waits, after comparing the short check with the one it shows
     Approve(Which),
+    /// Let a device enrol again, once, that has lost the key of before: its chip was cleared, or
+    /// its agent's state is gone; `twinseal recover` there does it
+    Readmit(Which),
     /// End a device's enrolment for ever
     Revoke(Which),
 }
@@ -72,6 +75,10 @@ impl Device {
             Device::Approve(which) => {
                 let device = which.find(&app).await?;
                 Ok(shown(&app.approve(&common.caller(), &device.id).await?))
+            }
+            Device::Readmit(which) => {
+                let device = which.find(&app).await?;
+                Ok(shown(&app.readmit(&common.caller(), &device.id).await?))
             }
             Device::Revoke(which) => {
                 let device = which.find(&app).await?;

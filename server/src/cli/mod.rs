@@ -7,6 +7,7 @@ mod device;
 mod ek_roots;
 mod init;
 mod output;
+mod recover;
 mod serve;
 
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Command {
     /// Keys with which back ends call the API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Make a database good that was restored from a backup: `serve` says when it is needed
+    Recover(recover::Recover),
     /// Print who changed what, oldest first
     Audit(audit::Audit),
 }
@@ -85,6 +88,7 @@ async fn dispatch(cli: Cli) -> Result<Output, Failure> {
         Command::Device(device) => device.run(common).await,
         Command::Code(code) => code.run(common).await,
         Command::ApiKey(key) => key.run(common).await,
+        Command::Recover(recover) => recover.run(common).await,
         Command::Audit(audit) => audit.run(common).await,
     }
 }

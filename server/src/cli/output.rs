@@ -87,6 +87,11 @@ impl From<OpenError> for Failure {
             OpenError::OtherKeys => {
                 ("other-keys", "Name the secrets folder made with this database by --secrets.")
             }
+            OpenError::Restored { .. } => (
+                "restored",
+                "Run `twinseal-server recover`, which says what it does; see docs/http.md.",
+            ),
+            OpenError::Mark(_) => ("mark", "See that you own the secrets folder."),
             OpenError::Keys(KeysError::Exposed(_)) => {
                 ("keys-exposed", "If nobody has read them: chmod 600 the file. Else make new keys.")
             }

@@ -92,6 +92,7 @@ impl Serve {
         let options = self.options()?;
         options.start_log()?;
         let app = Arc::new(common.app_with(options.policy()).await?);
+        app.check_mark().await?;
         let listeners = Listeners::bind(&options.device()?, &options.backend()?).await?;
         let stop = stop_signal()?;
         let url = |(scheme, address)| format!("{scheme}://{address}");
@@ -101,7 +102,11 @@ impl Serve {
         let text = format!("listening device={device} backend={backend}");
         say(&if common.json { json.to_string() } else { text });
         tracing::info!(server = %app.server_id(), %device, %backend, "serving");
+        let marked = app.clone();
+        let marking = tokio::spawn(async move { marked.keep_mark().await });
         listeners.serve(app.clone(), stop).await;
+        marking.abort();
+        app.set_mark().await?;
         app.store.close().await;
         tracing::info!("stopped");
         Ok(Output::new("", json!({ "stopped": true })))

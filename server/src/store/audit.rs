@@ -63,6 +63,15 @@ impl Write<'_> {
 }
 
 impl Tx<'_> {
+    /// The number of the last entry; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_audit(&mut self) -> Result<i64, StoreError> {
+        let query = sqlx::query_scalar("SELECT COALESCE(max(id), 0) FROM audit");
+        Ok(query.fetch_one(&mut *self.tx).await?)
+    }
+
     /// The entries after one, oldest first, at most `limit`.
     ///
     /// # Errors

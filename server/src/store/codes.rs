@@ -100,6 +100,22 @@ impl Write<'_> {
         Ok(query.execute(&mut *self.tx.tx).await?.rows_affected() == 1)
     }
 
+    /// Makes everything void that lets somebody in: codes that could still be used, and serials
+    /// that are expected.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_invitations(&mut self) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE codes SET revoked_at = $1 WHERE revoked_at IS NULL AND used_at IS NULL",
+        )
+        .bind(self.now as i64)
+        .execute(&mut *self.tx.tx)
+        .await?;
+        sqlx::query("DELETE FROM registrations").execute(&mut *self.tx.tx).await?;
+        Ok(())
+    }
+
     /// Uses a code up; false when it is not good any more.
     ///
     /// # Errors

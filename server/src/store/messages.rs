@@ -205,6 +205,16 @@ impl Write<'_> {
         Ok(true)
     }
 
+    /// Takes everything off the queues of all devices.
+    pub async fn forget_queues(&mut self) -> Result<(), StoreError> {
+        for statement in
+            ["UPDATE messages SET queued = NULL WHERE queued IS NOT NULL", "DELETE FROM sealings"]
+        {
+            sqlx::query(statement).execute(&mut *self.tx.tx).await?;
+        }
+        Ok(())
+    }
+
     async fn put_message(
         &mut self,
         key: &MessageKey,

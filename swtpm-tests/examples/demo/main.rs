@@ -4,8 +4,6 @@
 
 #[path = "../../tests/claims/thief.rs"]
 mod thief;
-#[path = "../../tests/claims/till.rs"]
-mod till;
 #[path = "../../tests/claims/wire.rs"]
 mod wire;
 

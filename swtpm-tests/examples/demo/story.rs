@@ -1,12 +1,12 @@
 //! What happens.
 
 use serde_json::json;
+use twinseal_swtpm_tests::till::{APP, SERVICE, Till, text, to_base64, until};
 use twinseal_swtpm_tests::{Api, Device, User, World};
 
 use crate::tell::Teller;
 use crate::thief::Thief;
-use crate::till::{APP, SERVICE, Till, text, to_base64, until};
-use crate::wire::{self, Keys};
+use crate::wire::Keys;
 
 /// Everything, in the order of the patent; stops where nothing can follow.
 pub fn tell(teller: &mut Teller, world: &World) {
@@ -140,7 +140,7 @@ fn attacks(teller: &mut Teller, world: &World, till: &Till) {
         (reply.status, reply.body)
     };
     let last = || {
-        let calls = wire::calls(till.device.wire());
+        let calls = till.device.wire().calls();
         calls.into_iter().rfind(|call| call.kind == "message").expect("a message")
     };
     teller.step("[0009]", "A message that somebody has changed is refused", || {

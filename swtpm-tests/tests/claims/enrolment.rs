@@ -2,14 +2,13 @@
 
 use twinseal_swtpm_tests::{Device, World};
 
-use crate::till::{Till, text};
-use crate::wire::calls;
+use twinseal_swtpm_tests::till::{Till, text};
 
 #[test]
 fn claim_02_the_device_answers_the_servers_key_with_its_own_sealed_to_it() {
     let world = World::start();
     let till = Till::enrol(&world, "north");
-    let kinds: Vec<String> = calls(till.device.wire()).into_iter().map(|call| call.kind).collect();
+    let kinds: Vec<String> = till.device.wire().calls().into_iter().map(|call| call.kind).collect();
     let steps: Vec<&str> = kinds.iter().map(String::as_str).take(4).collect();
     assert_eq!(steps, ["challenge", "claim", "activate", "confirm"]);
     // Sealed: neither the serial nor the owner can be read on the way.

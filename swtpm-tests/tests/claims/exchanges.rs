@@ -3,8 +3,8 @@
 use serde_json::json;
 use twinseal_swtpm_tests::World;
 
-use crate::till::{APP, SERVICE, Till, text, until};
 use crate::wire::{KEY_DOWN, KEY_UP, Keys, SERIAL};
+use twinseal_swtpm_tests::till::{APP, SERVICE, Till, text, until};
 
 #[test]
 fn claim_12_the_server_begins_an_exchange_and_it_ends_by_itself() {
@@ -42,7 +42,7 @@ fn server_begins(outer: &str) -> (Till, Keys) {
         till.send(&trade, "at the till");
         asking.join().expect("the back end")
     });
-    assert_eq!(done["reply"]["payload"], crate::till::to_base64("at the till"));
+    assert_eq!(done["reply"]["payload"], twinseal_swtpm_tests::till::to_base64("at the till"));
     ended(&till, &text(&done["trade"]), "server");
     let keys = Keys::of(&world, &till);
     (till, keys)

@@ -4,7 +4,7 @@
 use twinseal_swtpm_tests::{Api, Device, World};
 
 use crate::thief::Thief;
-use crate::till::{APP, SERVICE, Till, until};
+use twinseal_swtpm_tests::till::{APP, SERVICE, Till, until};
 
 /// The true device trades: the twin of every refusal.
 fn trades(till: &Till) {

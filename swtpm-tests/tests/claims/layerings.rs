@@ -3,8 +3,8 @@
 use twinseal_scheme::Reason;
 use twinseal_swtpm_tests::{EkKind, World};
 
-use crate::till::{APP, Till};
 use crate::wire::{KEY_DOWN, KEY_UP, Keys, SERIAL};
+use twinseal_swtpm_tests::till::{APP, Till};
 
 const KINDS: [EkKind; 2] = [EkKind::Rsa2048, EkKind::EccP384];
 

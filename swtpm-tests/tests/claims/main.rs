@@ -10,5 +10,4 @@ mod layerings;
 mod networks;
 mod system;
 mod thief;
-mod till;
 mod wire;

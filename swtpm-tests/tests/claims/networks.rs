@@ -2,7 +2,7 @@
 
 use twinseal_swtpm_tests::World;
 
-use crate::till::Till;
+use twinseal_swtpm_tests::till::Till;
 
 #[test]
 fn claim_14_plain_http_in_an_intranet_shows_nothing() {
@@ -12,10 +12,10 @@ fn claim_14_plain_http_in_an_intranet_shows_nothing() {
     // It did listen: the paths are there.
     assert!(wire.heard(b"/device/v1/message"));
     let serial = till.backend().get(&till.path("")).ok();
-    let serial = crate::till::text(&serial["serial"]);
+    let serial = twinseal_swtpm_tests::till::text(&serial["serial"]);
     let serial = twinseal_scheme::serial::HardwareSerial::from_text(&serial).expect("a serial");
     assert!(!wire.heard(serial.as_bytes()));
-    for secret in ["intranet", "two coffees", "four euros", crate::till::SERVICE] {
+    for secret in ["intranet", "two coffees", "four euros", twinseal_swtpm_tests::till::SERVICE] {
         assert!(!wire.heard(secret.as_bytes()), "{secret} was on the wire");
     }
 }

@@ -2,8 +2,8 @@
 
 use twinseal_swtpm_tests::{User, World};
 
-use crate::till::{SERVICE, Till, text};
 use crate::wire::{KEY_UP, Keys, SERIAL};
+use twinseal_swtpm_tests::till::{SERVICE, Till, text};
 
 #[test]
 fn claim_01_connect_exchange_keys_trade_sealed_twice_and_terminate() {
@@ -37,8 +37,10 @@ fn claim_16_the_server_records_and_the_device_stores() {
     // Both remember without each other, and without their processes.
     till.device.restart_agent();
     world.restart_server();
-    crate::till::until("active again", || (till.device.state() == "Active").then_some(()));
-    let api = crate::till::api(&world);
+    twinseal_swtpm_tests::till::until("active again", || {
+        (till.device.state() == "Active").then_some(())
+    });
+    let api = twinseal_swtpm_tests::till::api(&world);
     let device = api.get(&till.path("")).ok();
     assert_eq!(device["user_info"]["till"], "stored");
     till.use_api(api);

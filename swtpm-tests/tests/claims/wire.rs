@@ -1,57 +1,19 @@
 //! What was on the wire between courier and server, taken apart.
 
 use std::sync::Arc;
-use twinseal_scheme::{Reason, Secret};
 
 use twinseal_scheme::answer::Answer;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochSecret};
 use twinseal_scheme::explain::explain;
 use twinseal_scheme::message::{DownOpening, Envelope, Opened, open_up};
+use twinseal_scheme::{Reason, Secret};
 use twinseal_server::app::{App, Folders, Policy};
 use twinseal_server::http::Limits;
-use twinseal_swtpm_tests::{Recorder, Swtpm, World};
+use twinseal_swtpm_tests::till::Till;
+use twinseal_swtpm_tests::{Call, Recorder, Swtpm, World};
 
 use crate::thief::Thief;
-use crate::till::Till;
-
-/// One HTTP exchange: the last part of its path, what went up, what came down.
-pub struct Call {
-    pub kind: String,
-    pub request: Vec<u8>,
-    pub reply: Vec<u8>,
-}
-
-/// Every whole exchange that a recorder has heard.
-pub fn calls(wire: &Recorder) -> Vec<Call> {
-    let mut calls = Vec::new();
-    for tape in wire.tapes() {
-        let (up, down) = (http_messages(&tape.up), http_messages(&tape.down));
-        for ((head, request), (_, reply)) in up.into_iter().zip(down) {
-            let path = head.split(' ').nth(1).unwrap_or_default();
-            let kind = path.rsplit('/').next().unwrap_or_default().to_owned();
-            calls.push(Call { kind, request, reply });
-        }
-    }
-    calls
-}
-
-/// Head and body of each message of one direction of a connection.
-fn http_messages(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut messages = Vec::new();
-    while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-        });
-        let (start, length): (usize, usize) = (end + 4, length.unwrap_or(0));
-        let Some(body) = bytes.get(start..start + length) else { break };
-        messages.push((head, body.to_vec()));
-        bytes = &bytes[start + length..];
-    }
-    messages
-}
 
 /// What the server's operator can open of a device's messages: its own keys and database.
 pub struct Keys {
@@ -81,7 +43,7 @@ impl Keys {
             let parts = explain(&call.request, Some(&opened)).expect("an envelope");
             contains(&opened.content, payload).then(|| layers(&parts))
         };
-        calls(wire).iter().filter(|call| call.kind == "message").filter_map(ours).collect()
+        wire.calls().iter().filter(|call| call.kind == "message").filter_map(ours).collect()
     }
 
     /// The same keys for whoever has everything but the chip: another chain key.
@@ -99,7 +61,7 @@ impl Keys {
             let Answer::Downlink(bytes) = answer else { return None };
             Some(bytes)
         };
-        calls(wire).iter().filter(|call| call.kind == "fetch").filter_map(downlink).collect()
+        wire.calls().iter().filter(|call| call.kind == "fetch").filter_map(downlink).collect()
     }
 
     /// Opens a message down. A copy of the device's chip does the part of its decryption key,

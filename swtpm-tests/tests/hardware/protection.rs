@@ -1,7 +1,7 @@
 //! Authorisations, lockout, and what a probe on the bus sees.
 
 use rand_core::OsRng;
-use twinseal_hardware::{AuthValue, Config, DeviceKeys, EkKind, Error, Hardware, Lane};
+use twinseal_hardware::{AuthValue, Config, DeviceKeys, EkKind, Error, Hardware, Hierarchy, Lane};
 use twinseal_scheme::tpm::{EndorsementKey, Public, make_credential};
 use twinseal_swtpm_tests::{Exchange, Swtpm, Tap};
 
@@ -93,12 +93,15 @@ async fn a_whole_life_with_both_authorisations_set() {
         assert!(description.owner_authorisation && description.endorsement_authorisation);
         hardware.close().await;
     }
-    for (owner, endorsement) in [("", "endorsement-secret"), ("owner-secret", "wrong")] {
+    for (owner, endorsement, hierarchy) in [
+        ("", "endorsement-secret", Hierarchy::Owner),
+        ("owner-secret", "wrong", Hierarchy::Endorsement),
+    ] {
         let hardware = Hardware::open(config(owner, endorsement)).unwrap();
         let lane = hardware.lane(0);
         let ek = lane.endorsement_key(None).await.unwrap();
         let error = lane.create_keys(&ek).await.unwrap_err();
-        assert_eq!(error, Error::Unauthorised { command: "TPM2_CreatePrimary" });
+        assert_eq!(error, Error::Unauthorised { hierarchy, command: "TPM2_CreatePrimary" });
         hardware.close().await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use twinseal_scheme::Reason;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::{Grant, GrantKey, Offer, Standing as Granted};
@@ -12,8 +13,9 @@ use twinseal_scheme::tpm::Public;
 use super::Failure;
 use super::steps::{accepted, serial_of};
 use crate::engine::carrier::{SlotName, Worth};
-use crate::engine::{Engine, now};
-use crate::store::{Device, Enrolment, Standing};
+use crate::engine::contact::Contact;
+use crate::engine::{Engine, lock, now};
+use crate::store::{Device, Enrolment, Standing, Tx};
 use crate::{Error, Kind, State};
 
 /// Between questions whether an operator has approved.
@@ -95,6 +97,8 @@ impl Engine {
     /// for the same server, and is void for another.
     async fn become_device(&self, device: Device) -> Result<(), Error> {
         let mut lane = self.lane.lock().await;
+        let keys = device.keys.clone();
+        let serial = device.bond.serial;
         let keep = self.store.run(move |tx| {
             let old = tx.device()?;
             tx.end_enrolment()?;
@@ -103,21 +107,21 @@ impl Engine {
                 old.bond.server_id == device.bond.server_id
                     && old.bond.device_id == device.bond.device_id
             });
-            if is_same {
-                tx.seal_anew_except(device.bond.generation)?;
-            } else {
-                tx.empty_outbox()?;
-                for mut row in tx.trades_going_on()? {
-                    row.trade.refuse();
-                    tx.put_trade(&row, 0)?;
-                }
+            match is_same {
+                true => tx.seal_all_anew()?,
+                false => refuse_everything(tx)?,
             }
             Ok(old)
         });
         let old = keep.await?;
         self.end_epoch(&mut lane);
+        *lock(&self.contact) = Contact::new(Instant::now());
         drop(lane);
+        self.news.send_replace(());
+        // In another chip its place may be somebody else's, and in a cleared one the new one's.
         if let Some(old) = old
+            && old.bond.serial == serial
+            && !old.keys.counter.is_at_place_of(&keys.counter)
             && let Err(error) = self.chip().undefine_counter(&old.keys).await
         {
             tracing::warn!("the counter of the old enrolment stays in the chip: {error}");
@@ -128,6 +132,16 @@ impl Engine {
         self.clear_slot(SlotName::Fetch);
         Ok(())
     }
+}
+
+/// What another server, or another device of it, cannot take.
+fn refuse_everything(tx: &Tx<'_>) -> Result<(), Error> {
+    tx.empty_outbox()?;
+    for mut row in tx.trades_going_on()? {
+        row.trade.refuse();
+        tx.put_trade(&row, 0)?;
+    }
+    Ok(())
 }
 
 fn point_of(public: &[u8]) -> Result<P256Public, Reason> {

@@ -26,7 +26,36 @@ impl Engine {
         link: &str,
         user_info: UserInfo,
     ) -> Result<JobId, Error> {
-        let link: Link = link.parse()?;
+        self.enrol_with(caller, link.parse()?, user_info).await
+    }
+
+    /// Enrols again with the server of before, on behalf of whom the device belongs to: as its
+    /// next generation where the chip is the same, as another device where it is not.
+    pub(crate) async fn recover(&self, caller: &Caller, link: &str) -> Result<JobId, Error> {
+        let device = self.store.run(|tx| tx.device()).await?.ok_or(Kind::NotEnrolled)?;
+        let server_id = device.bond.server_id;
+        let link = match link {
+            "" => Link {
+                url: device.origin,
+                server_id,
+                least_sequence: device.server_keys.sequence,
+                code: None,
+            },
+            link => link.parse()?,
+        };
+        if link.server_id != server_id {
+            return Err(Error::new(Kind::InvalidArgument, "this link is another server's")
+                .and("ask the operator of the server that this device is enrolled with"));
+        }
+        self.enrol_with(caller, link, device.user_info).await
+    }
+
+    async fn enrol_with(
+        &self,
+        caller: &Caller,
+        link: Link,
+        user_info: UserInfo,
+    ) -> Result<JobId, Error> {
         if lock(&self.jobs).enrolment().is_some() {
             return Err(Error::new(Kind::Busy, "an enrolment is under way")
                 .and("wait for it, or cancel its job"));

@@ -2,7 +2,7 @@
 
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
-use twinseal_hardware::{DeviceKeys, Key};
+use twinseal_hardware::{self as hardware, DeviceKeys, Key};
 use twinseal_scheme::Reason;
 use twinseal_scheme::enrol::{
     AcceptedChallenge, Activation, ActivationProof, Challenge, Claim, ClaimedKey, ClaimedKeys,
@@ -87,13 +87,15 @@ impl Engine {
         let m0_hash = challenge.m0_hash();
         let unsigned =
             re_enrolment_proof(&m0_hash, &device_id, generation, serial, ak.name().as_bytes());
-        // After TPM2_Clear the old key is gone; the operator decides then.
-        let signature = self.chip().sign(&device.keys.signing, unsigned.digest()).await;
-        Ok(signature.ok().map(|signature| ReEnrolment {
-            device_id,
-            generation,
-            proof: unsigned.finish(&signature),
-        }))
+        match self.chip().sign(&device.keys.signing, unsigned.digest()).await {
+            Ok(signature) => {
+                let proof = unsigned.finish(&signature);
+                Ok(Some(ReEnrolment { device_id, generation, proof }))
+            }
+            // After TPM2_Clear the old key is gone; the operator decides then.
+            Err(hardware::Error::Changed(_) | hardware::Error::Rejected { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// M2 to M3: only the chip that was claimed opens the credential.

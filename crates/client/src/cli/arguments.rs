@@ -25,7 +25,7 @@ Exit codes:
   5  only a part has arrived
   6  there is no such thing, or it belongs to somebody else
   7  the device is not enrolled, not approved, suspended or revoked
-  8  the chip is absent, locked out, or not the enrolled one
+  8  the chip is absent, locked out, unauthorised, or not as it was enrolled
   9  refused, or not genuine
  10  not in time, cancelled, or too much at once: try again";
 
@@ -46,6 +46,16 @@ pub(crate) enum Command {
         /// Whom the device belongs to: a JSON object of texts.
         #[arg(long, value_name = "FILE")]
         user_info: PathBuf,
+    },
+    /// Enrol this device again with the server of before, after what `status` says is wrong: its
+    /// chip was cleared, replaced or rolled back, or the server has put it in quarantine.
+    Recover {
+        /// The operator's link, in quotes. Not needed where the chip still has its keys, nor
+        /// where the operator has readmitted the device.
+        link: Option<String>,
+        /// Give up what the chip of before has sealed and the server has not answered.
+        #[arg(long)]
+        abandon: bool,
     },
     /// Send a request for a service and wait for the reply.
     Exchange {

@@ -85,7 +85,7 @@ pub(crate) async fn hardware(ek_cert: Option<&Path>) -> Result<Answer, Failure> 
 }
 
 /// The serial, where the caller may see it.
-async fn serial(agent: &Agent1Proxy<'_>) -> Result<Option<HardwareSerial>, Failure> {
+pub(crate) async fn serial(agent: &Agent1Proxy<'_>) -> Result<Option<HardwareSerial>, Failure> {
     match agent.hardware_serial().await.map_err(Failure::from) {
         Ok(text) => Ok(HardwareSerial::from_text(&text).ok()),
         Err(failure) if failure.is(ErrorKind::NotAllowed) => Ok(None),
@@ -105,6 +105,14 @@ pub(crate) async fn enrol(link: &str, user_info: &Path, json: bool) -> Result<An
         eprintln!("Short check of this device: {check}");
     }
     wait_for(&bus, job.as_str(), json).await?;
+    enrolled(&agent, check).await
+}
+
+/// How the device stands when the job of an enrolment has ended.
+pub(crate) async fn enrolled(
+    agent: &Agent1Proxy<'_>,
+    check: Option<String>,
+) -> Result<Answer, Failure> {
     let (state, message) = (agent.state().await?, agent.message().await?);
     let text = match &check {
         Some(check) if state == "AwaitingApproval" => {
@@ -117,7 +125,7 @@ pub(crate) async fn enrol(link: &str, user_info: &Path, json: bool) -> Result<An
 }
 
 /// Until the job has ended; tells how far it is.
-async fn wait_for(bus: &Connection, path: &str, quiet: bool) -> Result<(), Failure> {
+pub(crate) async fn wait_for(bus: &Connection, path: &str, quiet: bool) -> Result<(), Failure> {
     let job = JobProxy::builder(bus).path(path).build().await?;
     let mut told = None;
     loop {

@@ -104,7 +104,8 @@ fn exit_code(kind: ErrorKind) -> u8 {
         Incomplete => 5,
         NotFound => 6,
         NotEnrolled | AwaitingApproval | Suspended | Revoked => 7,
-        ChipAbsent | ChipCleared | ChipReplaced | ChipRolledBack | ChipLockedOut => 8,
+        ChipAbsent | ChipCleared | ChipReplaced | ChipRolledBack | ChipLockedOut
+        | ChipUnauthorised => 8,
         Rejected | Stale => 9,
         Busy | Cancelled | Timeout => 10,
     }

@@ -7,6 +7,7 @@ mod explain;
 mod failure;
 mod files;
 mod receipts;
+mod recover;
 mod trades;
 
 use std::process::ExitCode;
@@ -36,6 +37,9 @@ async fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Hardware { ek_cert } => device::hardware(ek_cert.as_deref()).await,
         Command::Enrol { link, user_info } => {
             device::enrol(&link, &user_info, arguments.json).await
+        }
+        Command::Recover { link, abandon } => {
+            recover::recover(link.as_deref().unwrap_or_default(), abandon, arguments.json).await
         }
         Command::Exchange { service, request, payload, order, wait, output } => {
             let exchange = trades::Exchange { service, request, payload, order, wait, output };

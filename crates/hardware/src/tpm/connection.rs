@@ -14,7 +14,7 @@ use tss_esapi::utils::TpmsContext;
 use tss_esapi::{Context, Error as TssError, TctiNameConf, WrapperErrorKind};
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Hierarchy};
 use crate::tpm::failure::{Command, code_of};
 
 /// A connection. What it has loaded into the chip is flushed when it is dropped.
@@ -37,13 +37,6 @@ pub(super) struct Loaded {
     pub(super) handle: KeyHandle,
     /// Whether it has a persistent handle, and so needs a slot only while it is used.
     pub(super) persistent: bool,
-}
-
-/// A hierarchy that creates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hierarchy {
-    Owner,
-    Endorsement,
 }
 
 impl Connection {

@@ -7,9 +7,9 @@ use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::resource_handles::{NvAuth, Provision};
 use tss_esapi::structures::{Auth, NvPublicBuilder};
 
-use crate::error::Error;
+use crate::error::{Error, Hierarchy};
 use crate::keys::{Counter, DeviceKeys};
-use crate::tpm::connection::{Connection, Encrypt, Hierarchy};
+use crate::tpm::connection::{Connection, Encrypt};
 use crate::tpm::failure::{Command, is_undefined};
 
 /// In the owner's range (TCG Registry of Reserved TPM 2.0 Handles, section 2.2).

@@ -38,14 +38,19 @@ impl Connection {
             algorithms: self.algorithms()?,
             certified_eks: self.certified_eks()?,
             capacity: self.capacity()?,
-            lockout: Lockout {
-                locked_out: permanent & IN_LOCKOUT != 0,
-                failures: self.property(PropertyTag::LockoutCounter)?,
-                failures_allowed: self.property(PropertyTag::MaxAuthFail)?,
-                recovery_seconds: self.property(PropertyTag::LockoutInterval)?,
-            },
+            lockout: self.lockout()?,
             owner_authorisation: permanent & OWNER_AUTH_SET != 0,
             endorsement_authorisation: permanent & ENDORSEMENT_AUTH_SET != 0,
+        })
+    }
+
+    /// Its protection against guessing.
+    pub(crate) fn lockout(&mut self) -> Result<Lockout, Error> {
+        Ok(Lockout {
+            locked_out: self.property(PropertyTag::Permanent)? & IN_LOCKOUT != 0,
+            failures: self.property(PropertyTag::LockoutCounter)?,
+            failures_allowed: self.property(PropertyTag::MaxAuthFail)?,
+            recovery_seconds: self.property(PropertyTag::LockoutInterval)?,
         })
     }
 

@@ -14,12 +14,12 @@ use tss_esapi::traits::Marshall;
 use twinseal_scheme::Secret;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::error::{Error, Hierarchy};
 use crate::hardware::Certification;
 use crate::keys::{
     Child, ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, Primary, PrimaryKey, PrimaryRole,
 };
-use crate::tpm::connection::{Connection, Encrypt, Hierarchy};
+use crate::tpm::connection::{Connection, Encrypt};
 use crate::tpm::failure::Command;
 use crate::tpm::template::{self, Use};
 

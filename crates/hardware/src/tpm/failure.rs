@@ -6,7 +6,7 @@ use std::error::Error as _;
 
 use tss_esapi::Error as TssError;
 
-use crate::error::Error;
+use crate::error::{Error, Hierarchy};
 
 const LAYER_MASK: u32 = 0x00ff_0000;
 const LAYER_TCTI: u32 = 0x000a_0000;
@@ -98,6 +98,14 @@ pub(super) fn wants_new_connection(error: &Error) -> bool {
     }
 }
 
+/// Names the hierarchy whose authorisation was refused.
+pub(super) fn of_hierarchy(error: Error, hierarchy: Hierarchy) -> Error {
+    match error {
+        Error::Unauthorised { command, .. } => Error::Unauthorised { hierarchy, command },
+        error => error,
+    }
+}
+
 fn sort(command: &'static str, rc: u32) -> Error {
     if is_transport(rc) {
         return Error::Absent { rc };
@@ -106,7 +114,7 @@ fn sort(command: &'static str, rc: u32) -> Error {
         (Some(LOCKOUT), _) => Error::LockedOut,
         (Some(NV_RATE), _) => Error::Busy,
         (Some(AUTH_FAIL | BAD_AUTH), _) if takes_hierarchy(command) => {
-            Error::Unauthorised { command }
+            Error::Unauthorised { hierarchy: usual_hierarchy(command), command }
         }
         (Some(ECC_POINT), _)
         | (Some(INTEGRITY | VALUE | SIZE), "TPM2_ActivateCredential")
@@ -142,6 +150,14 @@ fn takes_hierarchy(command: &str) -> bool {
             | "TPM2_NV_UndefineSpace"
             | "TPM2_PolicySecret"
     )
+}
+
+/// That of TPM2_CreatePrimary is known to its caller only, see [`of_hierarchy`].
+fn usual_hierarchy(command: &str) -> Hierarchy {
+    match command {
+        "TPM2_PolicySecret" => Hierarchy::Endorsement,
+        _ => Hierarchy::Owner,
+    }
 }
 
 #[cfg(test)]

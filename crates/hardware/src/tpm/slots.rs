@@ -11,10 +11,10 @@ use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Auth, Private, Public};
 use tss_esapi::traits::{Marshall, UnMarshall};
 
-use crate::error::{Change, Error};
+use crate::error::{Change, Error, Hierarchy};
 use crate::keys::{Child, EkKind, Primary};
-use crate::tpm::connection::{Connection, Hierarchy, Loaded};
-use crate::tpm::failure::Command;
+use crate::tpm::connection::{Connection, Loaded};
+use crate::tpm::failure::{Command, of_hierarchy};
 use crate::tpm::template;
 
 const LOADED_MAX: usize = 2;
@@ -119,16 +119,17 @@ impl Connection {
         template: Public,
     ) -> Result<(Vec<u8>, KeyHandle), Error> {
         self.make_room(None)?;
-        let hierarchy = match hierarchy {
+        let parent = match hierarchy {
             Hierarchy::Owner => TssHierarchy::Owner,
             Hierarchy::Endorsement => TssHierarchy::Endorsement,
         };
         let made = self
             .context
             .execute_with_session(Some(session), |context| {
-                context.create_primary(hierarchy, template, None, None, None, None)
+                context.create_primary(parent, template, None, None, None, None)
             })
-            .command("TPM2_CreatePrimary")?;
+            .command("TPM2_CreatePrimary")
+            .map_err(|error| of_hierarchy(error, hierarchy))?;
         let public = made.out_public.marshall().command("TPM2_CreatePrimary")?;
         self.keep(public.clone(), made.key_handle, false);
         Ok((public, made.key_handle))

@@ -72,7 +72,8 @@ pub enum SerialState {
 pub struct ClaimFacts {
     /// Its code.
     pub code: CodeState,
-    /// Whether the operator expects its serial.
+    /// Whether the operator expects its serial. Of a chip whose device trades that is his word
+    /// that it may enrol again without a proof, which only he can give.
     pub is_listed: bool,
     /// Whether the operator approves strangers by hand.
     pub approves_by_hand: bool,
@@ -111,6 +112,11 @@ pub fn admission(facts: &ClaimFacts) -> Result<Ground, Reason> {
         SerialState::Live { device: DeviceState::Quarantined, is_named: true } => {
             invited.map_err(|_| Reason::DeviceQuarantined)
         }
+        // Cleared, or without what its agent knew: the operator has readmitted it.
+        SerialState::Live {
+            device: DeviceState::Active | DeviceState::Quarantined,
+            is_named: false,
+        } if facts.is_listed => Ok(Ground::Listed),
         SerialState::Live { .. } => Err(Reason::SerialLive),
         SerialState::Revoked if !facts.is_listed => Err(Reason::SerialRevoked),
         SerialState::Revoked | SerialState::New => match invited {

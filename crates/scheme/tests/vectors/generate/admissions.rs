@@ -34,6 +34,8 @@ fn admissions() -> Vec<Vector> {
         good(claim("missing", "live-active-named", 0, 0), "proof", "proof"),
         good(claim("good", "live-quarantined-named", 0, 0), "quarantined", "code"),
         good(claim("missing", "revoked", 1, 0), "revoked-listed", "listed"),
+        good(claim("missing", "live-active", 1, 0), "readmitted", "listed"),
+        good(claim("missing", "live-quarantined", 1, 0), "readmitted-quarantined", "listed"),
         claim("missing", "new", 0, 0).refused(not, "stranger", "a stranger without a code"),
         claim("bad", "new", 0, 1).refused("code-not-good", "bad-code", "a code that is not good"),
         claim("good", "live-active", 0, 0).refused(live, "live", "a serial that is enrolled"),

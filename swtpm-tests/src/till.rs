@@ -4,15 +4,24 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::bus::User;
+use crate::device::Device;
+use crate::http::Api;
+use crate::swtpm::{EkKind, Swtpm};
+use crate::world::World;
 use serde_json::Value;
-use twinseal_swtpm_tests::{Api, Device, EkKind, Swtpm, User, World};
 
+/// The service that it trades for.
 pub const SERVICE: &str = "com.example.till";
+/// The user whose application trades for it.
 pub const APP: User = User::App(2001);
 
-/// A device that is enrolled.
+/// A device that is enrolled, whose application trades for [`SERVICE`].
+#[derive(Debug)]
 pub struct Till {
+    /// Its device.
     pub device: Device,
+    /// The device's id at the server.
     pub id: String,
     api: Api,
 }
@@ -28,7 +37,8 @@ impl Till {
         Till::with_chip(world, name, Swtpm::builder().only(kind).start())
     }
 
-    fn with_chip(world: &World, name: &str, chip: Swtpm) -> Till {
+    /// With this chip.
+    pub fn with_chip(world: &World, name: &str, chip: Swtpm) -> Till {
         let builder = Device::builder().chip(chip).service(SERVICE, &[APP]);
         let device = world.enrolled(builder, &[("till", name)]);
         let api = api(world);
@@ -71,10 +81,12 @@ impl Till {
         child.wait_with_output().expect("a program that ends")
     }
 
+    /// The application opens a trade; gives its id.
     pub fn open(&self, outer: &str) -> String {
         text(&self.app(&["trade", "open", SERVICE, "--outer", outer], "")["trade"])
     }
 
+    /// The application sends a message.
     pub fn send(&self, trade: &str, message: &str) {
         self.app(&["trade", "send", trade], message);
     }
@@ -109,6 +121,7 @@ impl Till {
         text(&self.api.post(&self.path("/trades"), &body).ok()["trade"])
     }
 
+    /// The back end sends a message.
     pub fn backend_send(&self, trade: &str, message: &str) {
         let path = self.path(&format!("/trades/{trade}/messages"));
         self.api.send("POST", &path, message.as_bytes(), "text/plain").ok();
@@ -134,6 +147,7 @@ impl Till {
         self.api.post(&self.path("/exchange"), &body).ok()
     }
 
+    /// The back end's view of a trade.
     pub fn backend_trade(&self, trade: &str) -> Value {
         self.api.get(&self.path(&format!("/trades/{trade}"))).ok()
     }
@@ -143,16 +157,42 @@ impl Till {
         text(&self.app(&["trade", "listen", SERVICE, "--count", "1"], "")["trade"])
     }
 
+    /// Waits until the agent is in this state; gives its message.
+    pub fn wait_for(&self, state: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.device.state() != state {
+            let late = Instant::now() > deadline;
+            assert!(!late, "not within a minute: {state}\n{}", self.device.agent_log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let read = self.device.property(User::Root, "", "", "Message");
+        read.expect("a sentence for people")
+    }
+
+    /// Says `message` in a new trade, and sees it arrive: trades can be made.
+    pub fn trades(&self, message: &str) {
+        let trade = self.open("serial");
+        self.send(&trade, message);
+        assert_eq!(self.backend_receive(&trade, 0), [message]);
+    }
+
+    /// What the server's operator sees of the device.
+    pub fn shown(&self, world: &World) -> Value {
+        world.server().run(&["device", "show", &self.id])
+    }
+
     /// After the server has moved.
     pub fn use_api(&mut self, api: Api) {
         self.api = api;
     }
 
+    /// The back end's way to the server.
     pub fn backend(&self) -> &Api {
         &self.api
     }
 }
 
+/// A back end that may do everything with trades.
 pub fn api(world: &World) -> Api {
     world.server().api(&["devices:read", "trades:read", "trades:write"])
 }
@@ -172,10 +212,11 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "not within a minute: {what}");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
+/// A JSON text.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
 }
@@ -186,11 +227,13 @@ fn make_public(folder: &std::path::Path) {
     std::fs::set_permissions(folder, mode).expect("root changes a mode");
 }
 
+/// As the API carries payloads.
 pub fn to_base64(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
+/// A text out of the API.
 pub fn from_base64(text: &str) -> String {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
