@@ -119,11 +119,15 @@ impl Engine {
     /// the value of its counter.
     async fn recognise(&self, device: &Device) -> Result<u64, Error> {
         let chip = self.chip();
-        // What is loaded says nothing of the chip as it is now, so the chip itself is asked
-        // first; but only the keys can say what has happened to it.
-        let counted = chip.counter(&device.keys).await;
+        // Only this chip, uncleared, has a counter that is read under its authValue. Where that
+        // fails, the keys say what has happened.
+        if self.epoch().is_ok()
+            && let Ok(Some(counted)) = chip.counter(&device.keys).await
+        {
+            return Ok(counted);
+        }
         chip.recognise(&device.keys).await?;
-        counted?.ok_or_else(|| {
+        chip.counter(&device.keys).await?.ok_or_else(|| {
             Error::new(Kind::ChipCleared, "the chip has lost the counter of this enrolment")
         })
     }

@@ -148,7 +148,8 @@ impl Lane {
             .await
     }
 
-    /// Whether this is still the chip that made `keys`, in the same state.
+    /// Whether this is still the chip that made `keys`, in the same state. What is loaded is not
+    /// believed but made anew, since a transport need not say that the chip behind it has changed.
     ///
     /// # Errors
     /// [`Error::Changed`]: replaced when the endorsement seed is another, cleared when only the
@@ -156,7 +157,11 @@ impl Lane {
     /// another chip: ask here before telling people.)
     pub async fn recognise(&self, keys: &DeviceKeys) -> Result<(), Error> {
         let keys = keys.clone();
-        self.ask(move |chip| chip.run(|c| c.recognise(&keys))).await
+        self.ask(move |chip| {
+            chip.disconnect();
+            chip.run(|c| c.recognise(&keys))
+        })
+        .await
     }
 
     /// Defines the counter of `keys` and gives it its first value; keeps it when it is defined.

@@ -28,6 +28,8 @@ const ECC_POINT: u32 = 0xa7;
 /// ASYMMETRIC, HASH, VALUE, KEY_SIZE, KDF, SCHEME, SYMMETRIC, CURVE.
 const UNSUPPORTED: [u32; 8] = [0x81, 0x83, 0x84, 0x87, 0x8c, 0x92, 0x96, 0xa6];
 
+const NV_READ_PUBLIC: &str = "TPM2_NV_ReadPublic";
+
 const LOCKOUT: u32 = 0x921;
 const NV_RATE: u32 = 0x920;
 /// INITIALIZE, CONTEXT_GAP, OBJECT_MEMORY, SESSION_MEMORY, MEMORY, SESSION_HANDLES.
@@ -69,9 +71,10 @@ pub(super) fn is(error: &Error, code: u32) -> bool {
     }
 }
 
-/// Nothing is defined at this handle.
+/// Nothing is defined at this NV index. The same code about an object says that it is loaded no
+/// more, which is quite another thing.
 pub(super) fn is_undefined(error: &Error) -> bool {
-    is(error, HANDLE)
+    matches!(error, Error::Failed { command: NV_READ_PUBLIC, .. }) && is(error, HANDLE)
 }
 
 /// The chip does not know the algorithm, curve or size that a template names.
@@ -83,15 +86,21 @@ pub(super) fn is_unsupported(error: &Error) -> bool {
 /// full of somebody else's things, or the library is out of step. The command had no effect,
 /// unless the layers below the TPM failed.
 pub(super) fn wants_new_connection(error: &Error) -> bool {
-    let Error::Failed { command, rc } = error else {
-        return matches!(error, Error::Absent { .. });
+    let (command, rc) = match error {
+        Error::Failed { command, rc } | Error::Rejected { command, rc } => (command, rc),
+        // Another chip may have come behind a transport that does not say so; what was loaded
+        // in the one before means something else in it.
+        Error::Absent { .. } | Error::Changed(_) => return true,
+        _ => return false,
     };
     let Some(code) = base(*rc) else {
         return true;
     };
     match (code, *command) {
         // Not defined, rather than not there any more.
-        (HANDLE, "TPM2_NV_ReadPublic") => false,
+        (HANDLE, NV_READ_PUBLIC) => false,
+        // So far nothing was wrong with the authorisation: the handle or the session is.
+        (AUTH_FAIL | BAD_AUTH, _) => true,
         // Saved before a reset.
         (_, "TPM2_ContextLoad") | (HANDLE, _) => true,
         _ => (FIRST_REFERENCE..=LAST_REFERENCE).contains(&code) || OUT_OF_PLACE.contains(&code),
@@ -204,10 +213,16 @@ mod tests {
         for rc in [0x910, 0x918, 0x902, 0x000b_0903, 0x18b, 0x000a_000a, 0x0007_0007] {
             assert!(wants_new_connection(&from_library(rc, "TPM2_Sign")));
         }
-        for rc in [0x101, 0x98e, 0x1df] {
+        for rc in [0x98e, 0x9a2] {
+            assert!(wants_new_connection(&from_library(rc, "TPM2_ECDH_ZGen")));
+        }
+        for rc in [0x101, 0x1df, 0x1e7] {
             assert!(!wants_new_connection(&from_library(rc, "TPM2_Sign")));
         }
+        assert!(!wants_new_connection(&from_library(0x9a2, "TPM2_CreatePrimary")));
         assert!(wants_new_connection(&from_library(0x1df, "TPM2_ContextLoad")));
         assert!(!wants_new_connection(&from_library(0x18b, "TPM2_NV_ReadPublic")));
+        assert!(is_undefined(&from_library(0x18b, "TPM2_NV_ReadPublic")));
+        assert!(!is_undefined(&from_library(0x1cb, "TPM2_FlushContext")));
     }
 }

@@ -28,6 +28,11 @@ impl Tpm {
         Self { config, connection: None }
     }
 
+    /// Takes out of the chip what is loaded, and begins anew with the next request.
+    pub(crate) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
     /// Does `work`, and once more on a new connection when the old one turns out to be gone: the
     /// chip was reset or replugged, or its resource manager restarted. `work` must be such that
     /// doing it twice does no harm.
