@@ -100,8 +100,12 @@ fn authorisations_that_somebody_sets_are_asked_for_by_name() {
     let mut till = Till::enrol(&world, "authorised");
     for hierarchy in ["owner", "endorsement"] {
         till.device.chip_mut().on_the_bench(|chip| chip.set_authorisation(hierarchy, "secret"));
-        let message = till.wait_for("ChipUnauthorised");
-        assert!(message.contains(&format!("hardware.{hierarchy}_auth_file")), "{message}");
+        if hierarchy == "owner" {
+            says(&till, "ChipUnauthorised", "hardware.owner_auth_file");
+        } else {
+            // The keys of an open epoch do without this one: only a start needs it.
+            till.trades("still in the epoch");
+        }
         till.device.restart_agent();
         says(&till, "ChipUnauthorised", &format!("the chip's {hierarchy} authorisation"));
         till.device.authorise(hierarchy, "wrong");
