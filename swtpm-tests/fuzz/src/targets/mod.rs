@@ -1,16 +1,20 @@
 //! The targets.
 
 mod answers;
+#[cfg(feature = "programs")]
 mod bus;
 mod certificates;
 mod enrolment;
 mod envelope;
+#[cfg(feature = "programs")]
 mod http;
 mod sealed;
+#[cfg(feature = "programs")]
 mod state;
 mod text;
 mod tpm;
 mod trades;
+#[cfg(feature = "programs")]
 mod wire;
 
 use crate::Target;
@@ -31,8 +35,12 @@ pub const TARGETS: &[Target] = &[
     trades::STORED,
     text::USER_INFO,
     text::LINK,
+    #[cfg(feature = "programs")]
     state::STORED_KEYS,
+    #[cfg(feature = "programs")]
     state::STATE_FILE,
+    #[cfg(feature = "programs")]
     bus::ARGUMENTS,
+    #[cfg(feature = "programs")]
     http::BODIES,
 ];

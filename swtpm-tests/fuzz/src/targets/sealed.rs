@@ -16,7 +16,6 @@ use crate::vectors::File;
 
 /// Both sides of one bond, in epoch 3.
 pub struct Parties {
-    pub file: File,
     pub bond: Bond,
     pub keys: EpochKeys,
     pub identity: SigningKey,
@@ -56,7 +55,6 @@ pub static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
         device_signing: signing("device-signing-private"),
         device_decryption: agreeing("device-decryption-private"),
         chain,
-        file,
     }
 });
 

@@ -12,6 +12,7 @@ use twinseal_agent::{Agent, Caller, Config, TradeId};
 use twinseal_hardware::DeviceKeys;
 
 use super::sealed::PARTIES;
+use crate::vectors::File;
 use crate::{Target, vectors};
 
 /// The device's keys as they stand in the state, below its encryption.
@@ -96,7 +97,7 @@ fn fill(sql: &Connection) -> rusqlite::Result<()> {
     let keys = seal("device keys", &device_keys());
     sql.execute("INSERT INTO key_check VALUES (1, ?1)", [seal("key check", b"")])?;
     let point = p.device_decryption.public().spki();
-    let statement = p.file.bytes("server-statement");
+    let statement = File::read("parties.txt").bytes("server-statement");
     sql.execute(
         "INSERT INTO device VALUES (1, ?1, ?2, ?3, 2, 1, ?4, ?5, ?6, 41, ?7, ?8,
             'https://trade.example.com', 'tpm-ek', ?9, 0, 44, 3, 1760000000)",
