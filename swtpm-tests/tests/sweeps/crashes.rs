@@ -4,7 +4,7 @@
 use twinseal_swtpm_tests::{ChipMishap, DiskMishap, WireMishap};
 
 use crate::ground::Ground;
-use crate::sweep::{is_whole, sweep};
+use crate::sweep::{is_whole, say, sweep};
 
 /// Who is killed, and what is counted until then.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,7 @@ fn kill_everywhere(
             met
         });
     }
-    println!("{what}: {points} points in all");
+    say(&format!("{what}: {points} points in all"));
     assert!(points >= if is_whole() { 40 } else { PLACES.len() }, "{points}");
 }
 

@@ -12,10 +12,10 @@ use crate::app::App;
 pub const SERVICE: &str = "com.example.till";
 
 /// How long the agent waits for its chip: less than in life, so that a chip can be late often.
-pub const DEADLINE_MS: u64 = 1500;
+pub const DEADLINE_MS: u64 = 3000;
 
 /// What a run must have done by then, whatever has happened to it.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct Ground {
     pub app: App,

@@ -1,5 +1,6 @@
 //! One visit after the other, and how many there were.
 
+use std::io::Write;
 use std::time::Instant;
 
 /// Whether every point is visited.
@@ -15,6 +16,11 @@ pub fn sweep(name: &str, sample: &[u32], mut visit: impl FnMut(u32) -> bool) -> 
         true => (1..).take_while(|point| visit(*point)).count(),
         false => sample.iter().filter(|point| visit(**point)).count(),
     };
-    println!("{name}: {visited} points, {} s", start.elapsed().as_secs());
+    say(&format!("{name}: {visited} points, {} s", start.elapsed().as_secs()));
     visited
+}
+
+/// Prints a line also where the test runner keeps what a test prints to itself.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
