@@ -49,8 +49,12 @@ async fn the_database_holds_no_serial_no_person_no_plaintext_and_no_key() {
     for secret in SECRETS {
         assert!(!holds(&bytes, secret), "{}", String::from_utf8_lossy(secret));
     }
-    for file in std::fs::read_dir(place.secrets()).unwrap() {
-        let key = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    for file in std::fs::read_dir(place.secrets()).unwrap().map(|file| file.unwrap()) {
+        // How far the database had come is no secret.
+        if file.file_name().to_string_lossy().starts_with("high-water") {
+            continue;
+        }
+        let key = std::fs::read_to_string(file.path()).unwrap();
         use base64::Engine;
         let first = key.lines().next().unwrap();
         let raw = base64::engine::general_purpose::STANDARD.decode(first).unwrap();
