@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use twinseal_hardware::{AuthValue, EkKind};
+use twinseal_hardware::{AuthValue, EkKind, KeyFamily};
 
 use crate::{Error, Kind};
 
@@ -40,6 +40,9 @@ pub struct HardwareConfig {
     pub tcti: String,
     /// Forces the endorsement key at the first use, such as `rsa-2048`.
     pub ek: Option<EkKind>,
+    /// Which signing and decryption keys new enrolments get: `ecc` or `rsa`.
+    #[serde(default)]
+    pub prefer: KeyFamily,
     /// File with the owner hierarchy's authorisation, where one is set.
     pub owner_auth_file: Option<PathBuf>,
     /// File with the endorsement hierarchy's authorisation, where one is set.
@@ -98,6 +101,7 @@ impl HardwareConfig {
             Error::new(Kind::InvalidArgument, e.to_string()).and("correct hardware.tcti")
         })?;
         let mut config = twinseal_hardware::Config::new(tcti);
+        config.prefer = self.prefer;
         config.owner = auth(self.owner_auth_file.as_deref())?;
         config.endorsement = auth(self.endorsement_auth_file.as_deref())?;
         if let Some(deadline_ms) = self.deadline_ms {
@@ -140,6 +144,7 @@ mod tests {
         assert_eq!(shipped.limits.trades_per_user, limits.trades_per_user);
         assert_eq!(shipped.limits.receipts_kept, limits.receipts_kept);
         assert_eq!(shipped.limits.fetch_wait_ms, limits.fetch_wait_ms);
+        assert_eq!(shipped.hardware.prefer, KeyFamily::default());
         shipped.hardware.load().unwrap();
     }
 
@@ -154,6 +159,7 @@ mod tests {
         let path = HardwareConfig {
             tcti: "swtpm:path=/run/x".to_owned(),
             ek: None,
+            prefer: KeyFamily::Ecc,
             owner_auth_file: None,
             endorsement_auth_file: None,
             deadline_ms: None,

@@ -83,7 +83,9 @@ fn open_rows() -> Vec<Row> {
     let (device, server) = parties.epoch(1);
     let message = [7; 1024];
     let signature = parties.device_signing.sign(&message).unwrap();
-    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, parties.bond.signing.point()).unwrap();
+    let key =
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, parties.device_signing.public().point())
+            .unwrap();
     let row = |what, outer| {
         let up = parties.up(&device, outer, 1, &message);
         let mut open = || {

@@ -42,8 +42,15 @@ pub struct DeviceBuilder {
     enrollers: Vec<User>,
     services: Vec<(String, Vec<User>)>,
     hardware: String,
+    keys: Option<String>,
     state: Option<PathBuf>,
     environment: Vec<(String, String)>,
+}
+
+/// Which signing and decryption keys devices have where a test does not say: what stands in the
+/// environment variable `TWINSEAL_TEST_KEYS`, `ecc` or `rsa`. With it any test runs with either.
+pub fn keys() -> Option<String> {
+    std::env::var("TWINSEAL_TEST_KEYS").ok()
 }
 
 impl Default for DeviceBuilder {
@@ -54,6 +61,7 @@ impl Default for DeviceBuilder {
             enrollers: vec![User::Operator],
             services: Vec::new(),
             hardware: String::new(),
+            keys: keys(),
             state: None,
             environment: Vec::new(),
         }
@@ -86,6 +94,14 @@ impl DeviceBuilder {
     #[must_use]
     pub fn service(mut self, name: &str, users: &[User]) -> Self {
         self.services.push((name.to_owned(), users.to_vec()));
+        self
+    }
+
+    /// The chip makes these signing and decryption keys, `ecc` or `rsa`; those of [`keys`] unless
+    /// said otherwise.
+    #[must_use]
+    pub fn keys(mut self, family: &str) -> Self {
+        self.keys = Some(family.to_owned());
         self
     }
 
@@ -136,7 +152,8 @@ impl DeviceBuilder {
         if let Some(state) = &self.state {
             copy_folder(state, &own);
         }
-        install(&own, &self.services, &tcti, &self.hardware);
+        let prefer = self.keys.map(|keys| format!("prefer = {keys:?}\n")).unwrap_or_default();
+        install(&own, &self.services, &tcti, &(prefer + &self.hardware));
         let environment = self.environment;
         let agent = start_agent(&bus, &environment);
         Device { courier: None, wire: None, agent, environment, bus, chip }

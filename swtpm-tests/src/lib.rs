@@ -39,7 +39,7 @@ pub use authority::{EkAuthority, Vendor};
 pub use bus::{Bus, BusBuilder, User};
 pub use child::{is_child, rerun, rerun_command};
 pub use daemon::Daemon;
-pub use device::{Device, DeviceBuilder, ENROL, Refusal, SavedDisk, bytes};
+pub use device::{Device, DeviceBuilder, ENROL, Refusal, SavedDisk, bytes, keys};
 pub use disk::{Disk, DiskMishap};
 pub use ek_certificate::EkCertificate;
 pub use http::{Api, Reply};

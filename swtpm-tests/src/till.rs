@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bus::User;
-use crate::device::Device;
+use crate::device::{Device, DeviceBuilder};
 use crate::http::Api;
 use crate::swtpm::{EkKind, Swtpm};
 use crate::world::World;
@@ -39,8 +39,12 @@ impl Till {
 
     /// With this chip.
     pub fn with_chip(world: &World, name: &str, chip: Swtpm) -> Till {
-        let builder = Device::builder().chip(chip).service(SERVICE, &[APP]);
-        let device = world.enrolled(builder, &[("till", name)]);
+        Till::of_device(world, name, Device::builder().chip(chip))
+    }
+
+    /// On this device, which may now trade for the service, too.
+    pub fn of_device(world: &World, name: &str, builder: DeviceBuilder) -> Till {
+        let device = world.enrolled(builder.service(SERVICE, &[APP]), &[("till", name)]);
         let api = api(world);
         let found = api.get(&format!("/api/v1/devices?find=till={name}")).ok();
         let id = found["devices"][0]["device"].as_str().expect("one device").to_owned();

@@ -7,7 +7,7 @@ use twinseal_scheme::Reason;
 use twinseal_scheme::answer::Ack;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::id::InnerHash;
-use twinseal_scheme::message::{self, DownOpening, Envelope, Outer};
+use twinseal_scheme::message::{self, DownOpening, Encapsulation, Envelope, Outer};
 use twinseal_scheme::trade::{Content, MessageType, Received, Row, Stage, Trade, Withdraw};
 
 use super::sealing::{Lane, OpenEpoch};
@@ -52,9 +52,12 @@ impl Engine {
         envelope: &Envelope,
     ) -> Result<message::Opened, Error> {
         let opening = DownOpening::begin(&epoch.bond, &epoch.keys, envelope)?;
-        let point = *opening.ephemeral().point();
-        let z = self.hardware.lane(turn).agree(&epoch.device_keys.decryption, point).await?;
-        Ok(opening.finish(&z, &epoch.server_keys.signing)?)
+        let (chip, key) = (self.hardware.lane(turn), &epoch.device_keys.decryption);
+        let secret = match opening.encapsulation() {
+            Encapsulation::EcdhEs(ephemeral) => chip.agree(key, *ephemeral.point()).await?,
+            Encapsulation::RsaOaep(encrypted_key) => chip.decrypt(key, *encrypted_key).await?,
+        };
+        Ok(opening.finish(&secret, &epoch.server_keys.signing)?)
     }
 
     /// A message that a fetch has brought.

@@ -8,7 +8,7 @@ use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::UserInfo;
 use twinseal_scheme::epoch::judge::CounterRecord;
 use twinseal_scheme::id::{DeviceId, ServerId};
-use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningAlgorithm, SigningPublic};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use zeroize::Zeroizing;
@@ -48,26 +48,31 @@ pub(crate) struct Device {
 }
 
 const KEYS: &str = "device keys";
+const PUBLIC_KEY: &str = "public key";
 const USER_INFO: &str = "user information";
 
 impl Tx<'_> {
     pub(crate) fn device(&self) -> Result<Option<Device>, Error> {
         let query = "SELECT server_id, device_id, serial, generation, keyset, signing, decryption,
             point, base, keys, user_info, origin, assurance, statement, standing,
-            counter_intended, counter_opened, last_contact FROM device";
+            counter_intended, counter_opened, last_contact, signing_algorithm FROM device";
         let found = self.query_row(query, [], |row| Ok(self.read_device(row))).optional()?;
         found.transpose()
     }
 
     fn read_device(&self, row: &Row<'_>) -> Result<Device, Error> {
+        let (signing, decryption): (Vec<u8>, Vec<u8>) = (row.get(5)?, row.get(6)?);
+        let signing = SigningAlgorithm::of_number(row.get(18)?)
+            .and_then(|algorithm| SigningPublic::from_spki(algorithm, &signing));
         let bond = Bond {
             server_id: ServerId(row.get(0)?),
             device_id: DeviceId(row.get(1)?),
             serial: HardwareSerial::from_bytes(row.get(2)?),
             generation: row.get(3)?,
             keyset: row.get(4)?,
-            signing: public(&row.get::<_, Vec<u8>>(5)?)?,
-            decryption: public(&row.get::<_, Vec<u8>>(6)?)?,
+            signing: signing.map_err(|_| damaged(PUBLIC_KEY))?,
+            decryption: DecryptionPublic::from_spki(&decryption)
+                .map_err(|_| damaged(PUBLIC_KEY))?,
         };
         let keys = self.cipher.open_value(KEYS, &row.get::<_, Vec<u8>>(9)?)?;
         let user_info = self.cipher.open_value(USER_INFO, &row.get::<_, Vec<u8>>(10)?)?;
@@ -76,7 +81,8 @@ impl Tx<'_> {
             .map_err(|_| damaged("server_keys statement"))?;
         Ok(Device {
             bond,
-            point: public(&row.get::<_, Vec<u8>>(7)?)?,
+            point: P256Public::from_spki(&row.get::<_, Vec<u8>>(7)?)
+                .map_err(|_| damaged(PUBLIC_KEY))?,
             base: row.get::<_, i64>(8)?.cast_unsigned(),
             keys: DeviceKeys::from_bytes(&keys).map_err(|_| damaged("device keys"))?,
             user_info: read_user_info(&user_info)?,
@@ -101,13 +107,14 @@ impl Tx<'_> {
         let bond = &device.bond;
         self.execute(
             "INSERT OR REPLACE INTO device VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-                ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             params![
                 bond.server_id.0,
                 bond.device_id.0,
                 bond.serial.as_bytes(),
                 bond.generation,
                 bond.keyset,
+                bond.signing.algorithm().number(),
                 bond.signing.spki(),
                 bond.decryption.spki(),
                 device.point.spki(),
@@ -159,8 +166,4 @@ pub(super) fn read_user_info(bytes: &[u8]) -> Result<UserInfo, Error> {
     let text = std::str::from_utf8(bytes).map_err(|_| damaged(USER_INFO))?;
     let entries: BTreeMap<String, String> = toml::from_str(text).map_err(|_| damaged(USER_INFO))?;
     UserInfo::new(entries).map_err(|_| damaged(USER_INFO))
-}
-
-fn public(spki: &[u8]) -> Result<P256Public, Error> {
-    P256Public::from_spki(spki).map_err(|_| damaged("public key"))
 }

@@ -12,6 +12,7 @@ CREATE TABLE device (
     serial BLOB NOT NULL,
     generation INTEGER NOT NULL,
     keyset INTEGER NOT NULL,
+    signing_algorithm INTEGER NOT NULL, -- COSE: -7, -37, -257
     signing BLOB NOT NULL,          -- SubjectPublicKeyInfo
     decryption BLOB NOT NULL,       -- SubjectPublicKeyInfo
     point BLOB NOT NULL,            -- E, for the serial key

@@ -9,6 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::keys::KeyFamily;
 
 /// Everything that is needed to open a chip.
 #[derive(Clone, Debug)]
@@ -19,17 +20,20 @@ pub struct Config {
     pub owner: AuthValue,
     /// Authorisation of the endorsement hierarchy; empty where none is set.
     pub endorsement: AuthValue,
+    /// Which signing and decryption keys it makes for new enrolments.
+    pub prefer: KeyFamily,
     /// How many requests may wait, and how long.
     pub limits: Limits,
 }
 
 impl Config {
-    /// A chip at `tcti`, no authorisation set, the default limits.
+    /// A chip at `tcti`, no authorisation set, elliptic curves, the default limits.
     pub fn new(tcti: Tcti) -> Self {
         Self {
             tcti,
             owner: AuthValue::default(),
             endorsement: AuthValue::default(),
+            prefer: KeyFamily::Ecc,
             limits: Limits::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twinseal_scheme::Secret;
+use twinseal_scheme::keys::RSA_LEN;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -43,6 +44,9 @@ pub struct Certification {
     /// TPMT_SIGNATURE (Part 2, section 11.3.4) of the attestation key, as the chip made it.
     pub signature: Vec<u8>,
 }
+
+/// How long a chip may make keys: one pair of RSA-2048 takes some chips half a minute.
+const MAKING_KEYS: Duration = Duration::from_secs(180);
 
 impl Hardware {
     /// Starts the thread that will own the chip.
@@ -101,7 +105,7 @@ impl Lane {
     /// [`Error::Unauthorised`]; [`Error::Changed`] when `ek` is not this chip's.
     pub async fn create_keys(&self, ek: &Ek) -> Result<DeviceKeys, Error> {
         let ek = ek.clone();
-        self.ask(move |chip| chip.run(|c| c.create_keys(&ek))).await
+        self.making_keys().ask(move |chip| chip.run(|c| c.create_keys(&ek))).await
     }
 
     /// Makes a new signing and a new decryption key, in this order, for a rotation.
@@ -113,7 +117,8 @@ impl Lane {
         keys: &DeviceKeys,
     ) -> Result<(ChildKey, ChildKey), Error> {
         let keys = keys.clone();
-        self.ask(move |chip| chip.run(|c| c.create_message_keys(&keys.srk_public))).await
+        let lane = self.making_keys();
+        lane.ask(move |chip| chip.run(|c| c.create_message_keys(&keys.srk_public))).await
     }
 
     /// Has `key` certified by the attestation key, with `extra_data` in the attest.
@@ -203,11 +208,12 @@ impl Lane {
         self.ask(move |chip| chip.run(|c| c.undefine_counter(&keys))).await
     }
 
-    /// Signs a SHA-256 digest by ECDSA P-256: r and s, 32 bytes each, s in the lower half.
+    /// Signs a SHA-256 digest, in the form of COSE: ECDSA P-256, r and s, 32 bytes each, s in the
+    /// lower half; or RSA-2048, 256 bytes, as the key is bound to.
     ///
     /// # Errors
     /// [`Error::Changed`]; [`Error::Rejected`] when the blob is damaged.
-    pub async fn sign(&self, key: &ChildKey, digest: [u8; 32]) -> Result<[u8; 64], Error> {
+    pub async fn sign(&self, key: &ChildKey, digest: [u8; 32]) -> Result<Vec<u8>, Error> {
         let key = key.clone();
         self.ask(move |chip| chip.run(|c| c.sign(&key.0, &digest))).await
     }
@@ -220,6 +226,20 @@ impl Lane {
     pub async fn agree(&self, key: &ChildKey, point: [u8; 65]) -> Result<Secret, Error> {
         let key = key.clone();
         self.ask(move |chip| chip.run(|c| c.agree(&key.0, &point))).await
+    }
+
+    /// The 32 bytes that were encrypted to an RSA decryption key by OAEP with SHA-256.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when `ciphertext` is nothing of the kind, which leaves the chip as it
+    /// was; [`Error::Changed`].
+    pub async fn decrypt(
+        &self,
+        key: &ChildKey,
+        ciphertext: [u8; RSA_LEN],
+    ) -> Result<Secret, Error> {
+        let key = key.clone();
+        self.ask(move |chip| chip.run(|c| c.decrypt(&key.0, &ciphertext))).await
     }
 
     /// As [`Lane::agree`], with the serial key: what only the chip with this hardware serial can
@@ -241,6 +261,11 @@ impl Lane {
             return Err(Error::Misuse("more than 4096 random bytes at once"));
         }
         self.ask(move |chip| chip.run(|c| c.random(length_bytes))).await
+    }
+
+    /// The same lane with time for primes to be found.
+    fn making_keys(&self) -> Lane {
+        self.clone().within(self.deadline.max(MAKING_KEYS))
     }
 
     async fn ask<T: Send + 'static>(

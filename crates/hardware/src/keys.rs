@@ -51,6 +51,17 @@ impl EkKind {
     ];
 }
 
+/// What the signing and the decryption key are. All others are of elliptic curves always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyFamily {
+    /// P-256.
+    #[default]
+    Ecc,
+    /// RSA-2048.
+    Rsa,
+}
+
 /// The endorsement key that was chosen, and what its maker says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ek {
@@ -80,9 +91,9 @@ pub struct DeviceKeys {
     pub attestation: PrimaryKey,
     /// The serial key: ECDH P-256, from the seed of the endorsement key.
     pub serial: PrimaryKey,
-    /// The signing key: ECDSA P-256 with SHA-256.
+    /// The signing key: ECDSA P-256, or RSA-2048 with PSS or PKCS #1 v1.5, with SHA-256.
     pub signing: ChildKey,
-    /// The decryption key: ECDH P-256.
+    /// The decryption key: ECDH P-256, or RSA-2048 with OAEP and SHA-256.
     pub decryption: ChildKey,
     /// Where the epochs are counted.
     pub counter: Counter,

@@ -42,5 +42,5 @@ pub use config::{AuthValue, Config, Limits, Tcti};
 pub use description::{Capacity, Description, Kind, Lockout};
 pub use error::{Change, Error, Hierarchy};
 pub use hardware::{Certification, Hardware, Lane};
-pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, PrimaryKey};
+pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, PrimaryKey};
 pub use queue::Caller;

@@ -1,7 +1,7 @@
 //! What a device and a server have agreed on at enrolment.
 
 use crate::id::{DeviceId, ServerId};
-use crate::keys::P256Public;
+use crate::keys::{DecryptionPublic, SigningPublic};
 use crate::serial::HardwareSerial;
 
 /// The standing of one device with one server. Both sides keep it, and every layer of every
@@ -19,9 +19,9 @@ pub struct Bond {
     /// Counts rotations of its signing and decryption keys within a generation, from 1.
     pub keyset: u32,
     /// Verifies what the device sends: Key31, Key41 of the patent.
-    pub signing: P256Public,
+    pub signing: SigningPublic,
     /// Encrypts what the device receives.
-    pub decryption: P256Public,
+    pub decryption: DecryptionPublic,
 }
 
 impl std::fmt::Debug for Bond {

@@ -92,7 +92,7 @@ macro_rules! integer_items {
         }
     )*};
 }
-integer_items! { u8 u16 u32 u64 i64 }
+integer_items! { u8 u16 u32 u64 i16 i64 }
 
 impl<T: Item + ?Sized> Item for &T {
     fn item(&self) -> Value {

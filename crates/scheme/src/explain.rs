@@ -61,11 +61,11 @@ pub fn explain(bytes: &[u8], opened: Option<&Opened>) -> Result<Vec<Part>, Reaso
         parts.push(Part { steps, range, bytes: bytes.to_vec(), ..part });
         Ok(inside)
     };
-    // A signature hides nothing: what it covers stands in clear in front of its 66 last bytes.
+    // A signature hides nothing: what it covers stands in clear in front of it.
     let signed = layer(Place::Outside, &envelope.body, Some(body.clone()))?;
-    let inner = signed.as_ref().map(|payload| {
-        let end = body.end.saturating_sub(SIGNATURE_FIELD_LEN);
-        (payload, Some(end.saturating_sub(payload.len())..end))
+    let inner = signed.as_ref().map(|signed| {
+        let end = body.end.saturating_sub(signed.signature_field_len);
+        (&signed.payload, Some(end.saturating_sub(signed.payload.len())..end))
     });
     match inner.or(opened.map(|opened| (&opened.inner, None))) {
         Some((inner, range)) => layer(Place::Inside, inner, range).map(drop)?,
@@ -78,9 +78,6 @@ pub fn explain(bytes: &[u8], opened: Option<&Opened>) -> Result<Vec<Part>, Reaso
     parts.push(content(&opened.content, envelope.route.seq));
     Ok(parts)
 }
-
-/// The head of a byte string of 64 bytes, and the bytes.
-const SIGNATURE_FIELD_LEN: usize = 2 + 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -110,13 +107,7 @@ fn steps(outer: Outer, direction: Direction, place: Place) -> Steps {
 fn route(envelope: &Envelope, bytes: &[u8], body_start: usize) -> Part {
     let route = &envelope.route;
     // Between the head of the array, and the head of the body's byte string.
-    let head_len = match envelope.body.len() {
-        0..24 => 1,
-        24..0x100 => 2,
-        0x100..0x1_0000 => 3,
-        _ => 5,
-    };
-    let range = 1..body_start.saturating_sub(head_len);
+    let range = 1..body_start.saturating_sub(head_len(envelope.body.len()));
     Part {
         title: "routing header",
         structure: "CBOR array of 9 items",
@@ -140,7 +131,13 @@ fn route(envelope: &Envelope, bytes: &[u8], body_start: usize) -> Part {
 }
 
 /// A part, and what it contains in clear.
-type Layer = (Part, Option<Vec<u8>>);
+type Layer = (Part, Option<Clear>);
+
+/// What a signature covers, and how long the byte string behind it is, with its head.
+struct Clear {
+    payload: Vec<u8>,
+    signature_field_len: usize,
+}
 
 fn serial_layer(bytes: &[u8]) -> Result<Layer, Reason> {
     let encrypted = Encrypted::decode_direct(bytes)?;
@@ -171,20 +168,30 @@ fn key_layer(bytes: &[u8], direction: Direction) -> Result<Layer, Reason> {
         );
         return signature(bytes, part);
     }
-    let (encrypted, ephemeral) = Encrypted::decode_ecdh_es(bytes)?;
-    let (x, y) = ephemeral.coordinates();
-    let fields = vec![
-        ("algorithm", "A256GCM (3)".to_owned()),
-        ("recipient", "ECDH-ES+HKDF-256 (-25)".to_owned()),
-        ("ephemeral key, X", hex(x)),
-        ("ephemeral key, Y", hex(y)),
-        ("ciphertext", hex(&encrypted.ciphertext)),
-    ];
+    let mut fields = vec![("algorithm", "A256GCM (3)".to_owned())];
+    // Which of the two it is, the device's record says; here nobody has one.
+    let encrypted = match Encrypted::decode_ecdh_es(bytes) {
+        Err(Reason::WrongHeader) => {
+            let (encrypted, encrypted_key) = Encrypted::decode_rsa_oaep(bytes)?;
+            fields.push(("recipient", "RSAES-OAEP with SHA-256 (-41)".to_owned()));
+            fields.push(("encrypted key", hex(&encrypted_key)));
+            encrypted
+        }
+        found => {
+            let (encrypted, ephemeral) = found?;
+            let (x, y) = ephemeral.coordinates();
+            fields.push(("recipient", "ECDH-ES+HKDF-256 (-25)".to_owned()));
+            fields.push(("ephemeral key, X", hex(x)));
+            fields.push(("ephemeral key, Y", hex(y)));
+            encrypted
+        }
+    };
+    fields.push(("ciphertext", hex(&encrypted.ciphertext)));
     let part = plain(
         "Ea, the key layer",
         "COSE_Encrypt (tag 96)",
         "encrypted to the device's decryption key: only the chip that holds its private half can \
-         agree on the key",
+         come to the content key",
     );
     Ok((Part { fields, ..part }, None))
 }
@@ -202,13 +209,15 @@ fn server_signature(bytes: &[u8]) -> Result<Part, Reason> {
 
 fn signature(bytes: &[u8], part: Part) -> Result<Layer, Reason> {
     let signed = Signed::decode(bytes)?;
+    signed.algorithm.check_form(&signed.signature)?;
     let payload = signed.unverified_payload().to_vec();
     let fields = vec![
-        ("algorithm", "ES256 (-7)".to_owned()),
+        ("algorithm", format!("{} ({})", signed.algorithm.word(), signed.algorithm.number())),
         ("payload, bytes", payload.len().to_string()),
         ("signature", hex(&signed.signature)),
     ];
-    Ok((Part { fields, ..part }, Some(payload)))
+    let signature_field_len = head_len(signed.signature.len()) + signed.signature.len();
+    Ok((Part { fields, ..part }, Some(Clear { payload, signature_field_len })))
 }
 
 fn content(bytes: &[u8], seq: u32) -> Part {
@@ -232,6 +241,16 @@ fn direction_word(direction: Direction) -> &'static str {
     match direction {
         Direction::Up => "up, from the device to the server",
         Direction::Down => "down, from the server to the device",
+    }
+}
+
+/// The head of a byte string of this length.
+fn head_len(len: usize) -> usize {
+    match len {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        _ => 5,
     }
 }
 

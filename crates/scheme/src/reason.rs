@@ -157,6 +157,7 @@ reasons! {
     SigningAttributes = "signing-attributes" => Rejected, "a signing key with other attributes than the scheme demands";
     SigningPolicy = "signing-policy" => Rejected, "a signing key that a policy can authorise";
     SigningScheme = "signing-scheme" => Rejected, "a signing key that is not bound to the algorithm that the scheme demands";
+    KeyRoca = "key-roca" => Rejected, "a signing or decryption key that can be factored (CVE-2017-15361)";
     DecryptionKind = "decryption-kind" => Rejected, "a decryption key of a kind, size or name algorithm that the scheme does not allow";
     DecryptionAttributes = "decryption-attributes" => Rejected, "a decryption key with other attributes than the scheme demands";
     DecryptionPolicy = "decryption-policy" => Rejected, "a decryption key that a policy can authorise";

@@ -8,7 +8,7 @@ use crate::Reason;
 use crate::cose::sign::{MultiSigned, sig_structure};
 use crate::device_statement::DeviceStatement;
 use crate::id::ServerId;
-use crate::keys::{P256Public, Signature};
+use crate::keys::{Signature, SigningAlgorithm};
 use crate::secret::sha256;
 use crate::server_keys::{ServerKeys, by_device, by_server};
 use crate::trade::Receipt;
@@ -28,12 +28,13 @@ impl UnsignedReceipt {
 
     /// What the server's signing key must sign.
     pub fn to_sign(&self) -> Vec<u8> {
-        sig_structure(&self.payload, &by_server(NAME))
+        sig_structure(SigningAlgorithm::Es256, &self.payload, &by_server(NAME))
     }
 
     /// The receipt with one signature.
     pub fn finish(self, signature: Signature) -> Vec<u8> {
-        MultiSigned { payload: self.payload, signatures: vec![signature] }.encode()
+        let signatures = vec![(SigningAlgorithm::Es256, signature.to_vec())];
+        MultiSigned { payload: self.payload, signatures }.encode()
     }
 }
 
@@ -98,16 +99,17 @@ impl SignedReceipt {
 
     /// The digest that the device's signing key must sign.
     pub fn digest(&self) -> [u8; 32] {
-        sha256(&[&sig_structure(&self.signed.payload, &by_device(NAME))])
+        let algorithm = self.device.signing.algorithm();
+        sha256(&[&sig_structure(algorithm, &self.signed.payload, &by_device(NAME))])
     }
 
     /// Adds the device's signature.
     ///
     /// # Errors
     /// [`Reason::BadDeviceSignature`] when it is not of the device that the receipt names.
-    pub fn countersign(mut self, signature: Signature) -> Result<SignedReceipt, Reason> {
+    pub fn countersign(mut self, signature: Vec<u8>) -> Result<SignedReceipt, Reason> {
         self.signed.signatures.truncate(1);
-        self.signed.signatures.push(signature);
+        self.signed.signatures.push((self.device.signing.algorithm(), signature));
         self.verify_device()?;
         Ok(self)
     }
@@ -118,7 +120,7 @@ impl SignedReceipt {
     }
 
     fn verify_device(&self) -> Result<(), Reason> {
-        let key: &P256Public = &self.device.signing;
+        let key = &self.device.signing;
         self.signed.verify(1, key, &by_device(NAME), Reason::BadDeviceSignature)
     }
 }

@@ -12,7 +12,6 @@ use twinseal_scheme::enrol::{
     Confirmation, ConfirmationKey, DeviceState, Grant, GrantKey, Standing as Word, UserInfo,
 };
 use twinseal_scheme::id::EnrolId;
-use twinseal_scheme::keys::P256Public;
 use twinseal_scheme::tpm::VerifiedDeviceKeys;
 
 use super::admission::{self, Admission};
@@ -43,10 +42,9 @@ impl App {
         let (enrolment, offer) = offered.ok_or(Reason::EnrolmentUnknown)?;
         let opened = Arc::new(self.open_claim(&enrolment.m1, enrolment.created_at).await?);
         let keys = self.verify_keys(&opened).await?;
-        let signing = P256Public::from_spki(&keys.signing.spki_der)?;
         let hashes = transcript(&opened, &enrolment, &offer);
         let mac = ConfirmationKey::new(&offer.chain).confirm(&hashes);
-        Confirmation::verify(m5, &signing, &mac)?;
+        Confirmation::verify(m5, &keys.signing.key, &mac)?;
 
         let grant = StoredGrant {
             device: offer.device,
@@ -126,8 +124,8 @@ impl App {
                 serial: device.serial,
                 generation: device.generation,
                 keyset: 1,
-                signing: P256Public::from_spki(&keys.signing.spki_der)?,
-                decryption: P256Public::from_spki(&keys.decryption.spki_der)?,
+                signing: keys.signing.key.clone(),
+                decryption: keys.decryption.key.clone(),
             },
             serial_key: keys.serial.id(),
             attester: Some(Attester {

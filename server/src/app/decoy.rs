@@ -9,7 +9,7 @@ use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys};
 use twinseal_scheme::id::{DeviceId, KeyId, ServerId};
-use twinseal_scheme::keys::{P256Private, P256Public};
+use twinseal_scheme::keys::{DecryptionPublic, P256Private, P256Public, SigningPublic};
 use twinseal_scheme::message::Route;
 use twinseal_scheme::serial::HardwareSerial;
 
@@ -40,8 +40,8 @@ impl Decoy {
                 serial: HardwareSerial::from_bytes([0; 32]),
                 generation,
                 keyset: 1,
-                signing: self.key.clone(),
-                decryption: self.key.clone(),
+                signing: SigningPublic::Es256(self.key.clone()),
+                decryption: DecryptionPublic::EcdhEs(self.key.clone()),
             },
             serial_key: KeyId([0; 32]),
             attester: None,

@@ -242,6 +242,7 @@ fn check_proof(
         _ => return Err(Reason::SerialLive),
     };
     let expected = re_enrolment_proof(
+        bond.signing.algorithm(),
         &opened.m0_hash,
         &bond.device_id,
         bond.generation,

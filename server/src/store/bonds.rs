@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::id::{DeviceId, KeyId, ServerId};
-use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::keys::{DecryptionPublic, SigningAlgorithm, SigningPublic};
 use twinseal_scheme::tpm::Name;
 
 use super::devices::Device;
@@ -43,6 +43,7 @@ pub struct Standing {
 #[derive(FromRow)]
 struct Row {
     keyset: u32,
+    signing_algorithm: i64,
     signing: Vec<u8>,
     decryption: Vec<u8>,
     serial_key: Vec<u8>,
@@ -77,13 +78,14 @@ impl Write<'_> {
     pub async fn add_bond(&mut self, standing: &Standing) -> Result<(), StoreError> {
         let (bond, attester) = (&standing.bond, standing.attester.as_ref());
         sqlx::query(
-            "INSERT INTO bonds (device, generation, keyset, signing, decryption, serial_key, \
-             ak_public, srk_name, signing_name, enrolled_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO bonds (device, generation, keyset, signing_algorithm, signing, \
+             decryption, serial_key, ak_public, srk_name, signing_name, enrolled_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(bond.device_id.0.to_vec())
         .bind(bond.generation)
         .bind(bond.keyset)
+        .bind(i64::from(bond.signing.algorithm().number()))
         .bind(bond.signing.spki())
         .bind(bond.decryption.spki())
         .bind(standing.serial_key.0.to_vec())
@@ -99,7 +101,9 @@ impl Write<'_> {
 
 fn standing(device: Device, row: Row, server_id: &ServerId) -> Result<Standing, StoreError> {
     let corrupt = || StoreError::Corrupt("bonds");
-    let key = |spki: &[u8]| P256Public::from_spki(spki).map_err(|_| corrupt());
+    let signing = SigningAlgorithm::of_number(row.signing_algorithm)
+        .and_then(|algorithm| SigningPublic::from_spki(algorithm, &row.signing))
+        .map_err(|_| corrupt())?;
     let name = |name: &[u8]| Name::from_trusted(name).ok_or_else(corrupt);
     let attester = match (row.ak_public, row.srk_name, row.signing_name) {
         (Some(ak_public), Some(srk), Some(signing)) => {
@@ -115,8 +119,8 @@ fn standing(device: Device, row: Row, server_id: &ServerId) -> Result<Standing, 
             serial: device.serial,
             generation: device.generation,
             keyset: row.keyset,
-            signing: key(&row.signing)?,
-            decryption: key(&row.decryption)?,
+            signing,
+            decryption: DecryptionPublic::from_spki(&row.decryption).map_err(|_| corrupt())?,
         },
         serial_key: row.serial_key.try_into().map(KeyId).map_err(|_| corrupt())?,
         attester,

@@ -10,8 +10,10 @@ use twinseal_scheme::direction::Direction;
 use twinseal_scheme::enrol::{DeviceState, UserInfo};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 use twinseal_scheme::id::{DeviceId, KeyId, TradeId};
-use twinseal_scheme::keys::{P256Private, SigningKey, random_scalar};
-use twinseal_scheme::message::{DownOpening, Envelope, Outer, seal_up};
+use twinseal_scheme::keys::{
+    DecryptionPublic, P256Private, SigningKey, SigningPublic, random_scalar,
+};
+use twinseal_scheme::message::{DownOpening, Encapsulation, Envelope, Outer, seal_up};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::trade::{Content, Service, Trade};
@@ -56,8 +58,8 @@ impl Device {
             serial: HardwareSerial::from_bytes(serial),
             generation: 1,
             keyset: 1,
-            signing: signing.public().clone(),
-            decryption: decryption.public().clone(),
+            signing: SigningPublic::Es256(signing.public().clone()),
+            decryption: DecryptionPublic::EcdhEs(decryption.public().clone()),
         };
         let chain = ChainKey::of_bond(&Secret::new(serial), &bond);
         insert(&store, &bond, &chain).await;
@@ -165,7 +167,10 @@ impl Device {
         let keys = self.keys.as_ref().unwrap();
         let envelope = Envelope::decode(envelope).unwrap();
         let opening = DownOpening::begin(&self.bond, keys, &envelope).unwrap();
-        let z = self.decryption.agree(opening.ephemeral()).unwrap();
+        let z = match opening.encapsulation() {
+            Encapsulation::EcdhEs(ephemeral) => self.decryption.agree(ephemeral).unwrap(),
+            Encapsulation::RsaOaep(_) => panic!("this device has no RSA key"),
+        };
         let opened = opening.finish(&z, &self.server_keys.signing).unwrap();
         let content = Content::decode(&opened.content).unwrap();
         let inner_hash = content.inner_hash(Direction::Down).0;
@@ -173,8 +178,8 @@ impl Device {
         (content, Ack { trade_id, index, inner_hash })
     }
 
-    pub fn sign_digest(&self, digest: &[u8; 32]) -> [u8; 64] {
-        self.signing.sign_digest(digest).unwrap()
+    pub fn sign_digest(&self, digest: &[u8; 32]) -> Vec<u8> {
+        self.signing.sign_digest(digest).unwrap().to_vec()
     }
 }
 

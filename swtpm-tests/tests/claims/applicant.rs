@@ -10,6 +10,7 @@ use twinseal_scheme::enrol::{
 };
 use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::EnrolId;
+use twinseal_scheme::keys::SigningPublic;
 use twinseal_scheme::link::Link;
 use twinseal_scheme::tpm::{EndorsementKey, Public, Role};
 use twinseal_scheme::{Reason, Secret};
@@ -154,8 +155,11 @@ async fn confirm(
     let chain = ChainKey::first(&z, &link.server_id, &device_id, &claim.serial, generation);
     let hash = |message: &Vec<u8>| Sha256::digest(message).into();
     let mac = ConfirmationKey::new(&chain).confirm(&[&m0, &m1, &m2, &m3, &m4].map(hash));
+    let signing =
+        Public::parse(keys.signing.public()).and_then(|area| SigningPublic::from_area(&area));
+    let algorithm = signing.expect("a signing key").algorithm();
     let m5 = async |enrol_id: EnrolId, epoch_base: u64, mac: [u8; 32]| {
-        let unsigned = Confirmation { enrol_id, epoch_base, mac }.unsigned();
+        let unsigned = Confirmation { enrol_id, epoch_base, mac }.unsigned(algorithm);
         let signature = lane.sign(&keys.signing, unsigned.digest()).await.expect("a signature");
         unsigned.finish(&signature)
     };

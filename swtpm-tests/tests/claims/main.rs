@@ -8,6 +8,7 @@ mod exchanges;
 mod impostors;
 mod layerings;
 mod networks;
+mod rsa;
 mod system;
 mod thief;
 mod wire;

@@ -11,7 +11,8 @@ use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochOpening};
 use twinseal_scheme::id::{DeviceId, ServerId};
-use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningAlgorithm, SigningPublic};
+use twinseal_scheme::message::Encapsulation;
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_swtpm_tests::{Device, Swtpm};
@@ -47,8 +48,11 @@ impl Thief {
             database.query_row(&query, [], |row| row.get(0)).expect("the device's row")
         };
         let keys = open(&key, "device keys", &row("keys"));
+        let algorithm = database
+            .query_row("SELECT signing_algorithm FROM device", [], |row| row.get(0))
+            .expect("the device's row");
+        let algorithm = SigningAlgorithm::of_number(algorithm).expect("an algorithm");
         let server_id = ServerId(row("server_id").try_into().expect("32 bytes"));
-        let public = |column| P256Public::from_spki(&row(column)).expect("a key");
         Thief {
             bond: Bond {
                 server_id,
@@ -56,11 +60,11 @@ impl Thief {
                 serial: HardwareSerial::from_bytes(row("serial").try_into().expect("32 bytes")),
                 generation: number("generation"),
                 keyset: number("keyset"),
-                signing: public("signing"),
-                decryption: public("decryption"),
+                signing: SigningPublic::from_spki(algorithm, &row("signing")).expect("a key"),
+                decryption: DecryptionPublic::from_spki(&row("decryption")).expect("a key"),
             },
             keys: DeviceKeys::from_bytes(&keys).expect("the chip's blobs"),
-            point: public("point"),
+            point: P256Public::from_spki(&row("point")).expect("a key"),
             server_keys: ServerKeys::verify(&row("statement"), &server_id).expect("a statement"),
         }
     }
@@ -78,11 +82,17 @@ impl Thief {
             path
         };
         let key = file("key.der", &self.bond.signing.spki());
-        let signature = file("signature", &der(&signature));
+        let (signature, options): (Vec<u8>, &[&str]) = match self.bond.signing.algorithm() {
+            SigningAlgorithm::Es256 => (der(&signature), &[]),
+            SigningAlgorithm::Ps256 => (signature, &PSS),
+            SigningAlgorithm::Rs256 => (signature, &[]),
+        };
+        let signature = file("signature", &signature);
         let message = file("message", message);
         let status = Command::new("openssl")
             .args(["dgst", "-sha256", "-keyform", "DER", "-verify"])
             .arg(key)
+            .args(options)
             .arg("-signature")
             .args([signature, message])
             .output()
@@ -90,12 +100,14 @@ impl Thief {
         status.status.success()
     }
 
-    /// Has the chip agree with the true device's decryption key: X coordinate, 32 bytes.
-    pub fn agree(&self, chip: &Swtpm, ephemeral: &P256Public) -> Secret {
-        on(chip, async |lane| {
-            let agreed = lane.agree(&self.keys.decryption, *ephemeral.point()).await;
-            agreed.expect("the key loads and agrees")
-        })
+    /// Has the chip do what it does with the true device's decryption key.
+    pub fn decapsulate(&self, chip: &Swtpm, encapsulation: &Encapsulation) -> Secret {
+        let key = &self.keys.decryption;
+        let secret = on(chip, async |lane| match encapsulation {
+            Encapsulation::EcdhEs(ephemeral) => lane.agree(key, *ephemeral.point()).await,
+            Encapsulation::RsaOaep(encrypted_key) => lane.decrypt(key, *encrypted_key).await,
+        });
+        secret.expect("the key loads and works")
     }
 
     /// The server's signing key, as the device has pinned it.
@@ -127,7 +139,10 @@ impl Thief {
 pub fn on<T>(chip: &Swtpm, work: impl AsyncFnOnce(twinseal_hardware::Lane) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let config = Config::new(chip.tcti().parse().expect("an address"));
+        let mut config = Config::new(chip.tcti().parse().expect("an address"));
+        if let Some(keys) = twinseal_swtpm_tests::keys() {
+            config.prefer = serde_json::from_value(keys.into()).expect("ecc or rsa");
+        }
         let hardware = Hardware::open(config).expect("a thread");
         let done = work(hardware.lane(0)).await;
         hardware.close().await;
@@ -148,8 +163,11 @@ fn sha256(message: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(message).into()
 }
 
+/// RSASSA-PSS with a salt as long as the hash.
+const PSS: [&str; 4] = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"];
+
 /// ECDSA-Sig-Value (RFC 3279 section 2.2.3), as `openssl` wants it.
-fn der(signature: &[u8; 64]) -> Vec<u8> {
+fn der(signature: &[u8]) -> Vec<u8> {
     let integer = |bytes: &[u8]| {
         let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1);
         let mut value = bytes[start..].to_vec();

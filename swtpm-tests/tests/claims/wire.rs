@@ -89,7 +89,7 @@ impl Keys {
     ) -> Result<Opened, Reason> {
         let envelope = Envelope::decode(envelope)?;
         let opening = DownOpening::begin(&self.bond, &self.keys, &envelope)?;
-        let z = thief.agree(chip, opening.ephemeral());
+        let z = thief.decapsulate(chip, opening.encapsulation());
         opening.finish(&z, thief.server_signing())
     }
 }

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 use twinseal_hardware::{ChildKey, Config, Hardware, Lane};
-use twinseal_scheme::keys::{P256Private, P256Public};
-use twinseal_scheme::tpm::{Public, Signature};
+use twinseal_scheme::keys::{P256Private, P256Public, SigningPublic};
+use twinseal_scheme::tpm::Public;
 
 /// A chip with empty authorisations.
 pub fn open(tcti: &str) -> Hardware {
@@ -17,21 +17,17 @@ pub fn p256(tpmt_public: &[u8]) -> P256Public {
     P256Public::from_point(point).unwrap()
 }
 
-/// Has `message` signed, and verifies the signature and that its s is low.
-pub async fn sign_and_verify(lane: &Lane, key: &ChildKey, message: &[u8]) -> [u8; 64] {
+/// Has `message` signed, and verifies the signature.
+pub async fn sign_and_verify(lane: &Lane, key: &ChildKey, message: &[u8]) -> Vec<u8> {
     let signature = lane.sign(key, Sha256::digest(message).into()).await.unwrap();
     verify(key, message, &signature);
     signature
 }
 
-/// Verifies a signature of `message` by `key`'s public half.
-pub fn verify(key: &ChildKey, message: &[u8], signature: &[u8; 64]) {
-    let (r, s) = signature.split_at(32);
-    // Half the order of P-256 is 7fffffff 80000000 …: enough to tell all but one in 2^32.
-    assert!(s <= [&[0x7f, 0xff, 0xff, 0xff, 0x80][..], &[0; 27]].concat().as_slice(), "high s");
-    let tpmt = [&[0, 0x18, 0, 0x0b, 0, 32][..], r, &[0, 32], s].concat();
-    let public = Public::parse(key.public()).unwrap();
-    Signature::parse(&tpmt).unwrap().verify(&public, message).unwrap();
+/// Verifies a signature of `message` by `key`'s public half, in the one form of messages.
+pub fn verify(key: &ChildKey, message: &[u8], signature: &[u8]) {
+    let public = SigningPublic::from_area(&Public::parse(key.public()).unwrap()).unwrap();
+    assert!(public.has_signed(message, signature));
 }
 
 /// A key pair outside the chip, and its uncompressed point.

@@ -6,4 +6,5 @@ mod enrolment;
 mod eyes;
 mod identity;
 mod protection;
+mod rsa;
 mod turns;

@@ -128,7 +128,7 @@ fn a_chip_s_keys_are_accepted_and_an_epoch_attest_after_a_reset_is_later() {
     let keys = device.verify().unwrap();
     assert_eq!(keys.ak_name.as_bytes(), device.ak.name);
     assert_eq!(keys.serial.spki(), device.serial.parsed().key().spki_der());
-    assert_eq!(keys.signing.spki_der, device.signing.parsed().key().spki_der());
+    assert_eq!(keys.signing.key.spki(), device.signing.parsed().key().spki_der());
     // libtpms says since when it has been compatible, in the form of a date.
     assert_eq!(keys.chip.firmware_version >> 32, 0x2019_1023);
 

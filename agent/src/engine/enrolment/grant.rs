@@ -7,7 +7,7 @@ use twinseal_scheme::Reason;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::{Grant, GrantKey, Offer, Standing as Granted};
 use twinseal_scheme::epoch::judge::CounterRecord;
-use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningPublic};
 use twinseal_scheme::tpm::Public;
 
 use super::Failure;
@@ -62,8 +62,8 @@ impl Engine {
         let key = GrantKey::new(&self.first_chain_key(enrolment, &offer).await?);
         let grant = Grant::open(body, &key, &enrolment.m5, server_signing)?;
         let (keys, serial) = (&enrolment.keys, serial_of(&enrolment.keys)?);
-        let signing = point_of(keys.signing.public())?;
-        let decryption = point_of(keys.decryption.public())?;
+        let signing = SigningPublic::from_area(&Public::parse(keys.signing.public())?)?;
+        let decryption = DecryptionPublic::from_area(&Public::parse(keys.decryption.public())?)?;
         let key_ids = [signing.id(), decryption.id(), point_of(keys.serial.public())?.id()];
         let server_id = enrolment.link.server_id;
         grant.agrees_with(&offer, &server_id, &serial, &key_ids)?;

@@ -4,6 +4,9 @@
 mod grant;
 mod steps;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use rand_core::{OsRng, RngCore};
 use twinseal_hardware::Ek;
 use twinseal_scheme::Reason;
@@ -15,13 +18,15 @@ use super::{Engine, lock};
 use crate::store::Enrolment;
 use crate::{Caller, CarryKind, Error, JobId, Kind, State};
 
+/// How long the caller waits for the keys. D-Bus gives him 25 seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// A job's steps: challenge, claim, activation, confirmation.
 const STEPS: u32 = 4;
 
 impl Engine {
     /// Begins an enrolment: chooses the EK, makes the keys, keeps them.
     pub(crate) async fn enrol(
-        &self,
+        self: Arc<Engine>,
         caller: &Caller,
         link: &str,
         user_info: UserInfo,
@@ -31,7 +36,11 @@ impl Engine {
 
     /// Enrols again with the server of before, on behalf of whom the device belongs to: as its
     /// next generation where the chip is the same, as another device where it is not.
-    pub(crate) async fn recover(&self, caller: &Caller, link: &str) -> Result<JobId, Error> {
+    pub(crate) async fn recover(
+        self: Arc<Engine>,
+        caller: &Caller,
+        link: &str,
+    ) -> Result<JobId, Error> {
         let device = self.store.run(|tx| tx.device()).await?.ok_or(Kind::NotEnrolled)?;
         let server_id = device.bond.server_id;
         let link = match link {
@@ -51,7 +60,7 @@ impl Engine {
     }
 
     async fn enrol_with(
-        &self,
+        self: Arc<Engine>,
         caller: &Caller,
         link: Link,
         user_info: UserInfo,
@@ -62,22 +71,37 @@ impl Engine {
         }
         // Of two at once, the first to get here is under way.
         let job = lock(&self.jobs).begin_enrolment(caller.uid, STEPS);
-        let begun = self.begin_enrolment(caller.uid, link, user_info).await;
-        if let Err(error) = &begun {
-            self.end_job(Err(error.clone()));
+        let (engine, uid) = (Arc::clone(&self), caller.uid);
+        let begin = tokio::spawn(async move {
+            let begun = engine.begin_enrolment(uid, job, link, user_info).await;
+            if let Err(error) = &begun
+                && lock(&engine.jobs).enrolment() == Some(job)
+            {
+                engine.note(error);
+                engine.end_job(Err(error.clone()));
+            }
+            begun
+        });
+        match tokio::time::timeout(PATIENCE, begin).await {
+            Ok(begun) => begun.unwrap_or_else(|_| Err(Kind::Internal.into())).map(|()| job),
+            // The chip is still looking for primes; the job tells how it ends.
+            Err(_) => Ok(job),
         }
-        begun.map(|()| job)
     }
 
     async fn begin_enrolment(
         &self,
         uid: u32,
+        job: JobId,
         link: Link,
         user_info: UserInfo,
     ) -> Result<(), Error> {
         let chip = self.chip();
         let ek = self.endorsement_key().await?;
         let keys = chip.create_keys(&ek).await?;
+        if lock(&self.jobs).enrolment() != Some(job) {
+            return Err(Kind::Cancelled.into());
+        }
         let mut nonce = [0; 32];
         OsRng.fill_bytes(&mut nonce);
         let enrolment = Enrolment {

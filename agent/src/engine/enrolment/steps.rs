@@ -10,6 +10,7 @@ use twinseal_scheme::enrol::{
     re_enrolment_proof,
 };
 use twinseal_scheme::epoch::ChainKey;
+use twinseal_scheme::keys::SigningPublic;
 use twinseal_scheme::link::Link;
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::tpm::{EndorsementKey, Public, Role};
@@ -85,8 +86,14 @@ impl Engine {
         let ak = Public::parse(enrolment.keys.attestation.public())?;
         let (device_id, generation) = (bond.device_id, bond.generation);
         let m0_hash = challenge.m0_hash();
-        let unsigned =
-            re_enrolment_proof(&m0_hash, &device_id, generation, serial, ak.name().as_bytes());
+        let unsigned = re_enrolment_proof(
+            bond.signing.algorithm(),
+            &m0_hash,
+            &device_id,
+            generation,
+            serial,
+            ak.name().as_bytes(),
+        );
         match self.chip().sign(&device.keys.signing, unsigned.digest()).await {
             Ok(signature) => {
                 let proof = unsigned.finish(&signature);
@@ -133,7 +140,8 @@ impl Engine {
             epoch_base: enrolment.base,
             mac: ConfirmationKey::new(&chain).confirm(&[m0, m1, m2, m3, m4].map(hash)),
         };
-        let unsigned = confirmation.unsigned();
+        let signing = SigningPublic::from_area(&Public::parse(enrolment.keys.signing.public())?)?;
+        let unsigned = confirmation.unsigned(signing.algorithm());
         let signature = self.chip().sign(&enrolment.keys.signing, unsigned.digest()).await?;
         enrolment.m5 = unsigned.finish(&signature);
         Ok(3)

@@ -60,7 +60,14 @@ impl Server {
         let bond = &device.bond;
         let (device_id, generation) = (&bond.device_id, bond.generation);
         let ak_name = keys.ak_name.as_bytes();
-        let expected = re_enrolment_proof(m0_hash, device_id, generation, &bond.serial, ak_name);
+        let expected = re_enrolment_proof(
+            bond.signing.algorithm(),
+            m0_hash,
+            device_id,
+            generation,
+            &bond.serial,
+            ak_name,
+        );
         verify_re_enrolment_proof(&again.proof, &bond.signing, &expected)
     }
 
@@ -94,8 +101,7 @@ impl Server {
         let enrolling =
             self.enrolling.get(&Confirmation::route(m5)?).ok_or(Reason::WrongTranscript)?;
         let keys = &enrolling.keys;
-        let signing = P256Public::from_spki(&keys.signing.spki_der)?;
-        let decryption = P256Public::from_spki(&keys.decryption.spki_der)?;
+        let (signing, decryption) = (keys.signing.key.clone(), keys.decryption.key.clone());
         Confirmation::verify(m5, &signing, &enrolling.mac)?;
         let (offer, chain) = enrolling.chain.clone().ok_or(Reason::WrongTranscript)?;
         let serial = keys.ek.serial();

@@ -27,7 +27,7 @@ use twinseal_scheme::enrol::{
 };
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, VerifiedEpochOpen};
 use twinseal_scheme::id::{DeviceId, EnrolId};
-use twinseal_scheme::keys::{KemPrivate, P256Private, P256Public, SigningKey, random_scalar};
+use twinseal_scheme::keys::{KemPrivate, P256Private, SigningKey, random_scalar};
 use twinseal_scheme::link::Link;
 use twinseal_scheme::message::{Envelope, Outer, open_up, seal_down};
 use twinseal_scheme::receipt::{SignedReceipt, UnsignedReceipt};

@@ -15,6 +15,7 @@ use tss_esapi::{Context, Error as TssError, TctiNameConf, WrapperErrorKind};
 
 use crate::config::Config;
 use crate::error::{Error, Hierarchy};
+use crate::keys::KeyFamily;
 use crate::tpm::failure::{Command, code_of};
 
 /// A connection. What it has loaded into the chip is flushed when it is dropped.
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     session: Option<AuthSession>,
     endorsement_is_set: bool,
     owner_is_set: bool,
+    /// Which keys are made.
+    pub(super) prefer: KeyFamily,
 }
 
 /// An object that the chip holds for us.
@@ -58,6 +61,7 @@ impl Connection {
             session: None,
             endorsement_is_set: !config.endorsement.expose().is_empty(),
             owner_is_set: !config.owner.expose().is_empty(),
+            prefer: config.prefer,
         };
         if !config.tcti.is_managed() {
             connection.flush_leftovers()?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rand_core::{OsRng, RngCore};
+use sha2::{Digest as _, Sha256};
 use tss_esapi::constants::SessionType;
 use tss_esapi::handles::{AuthHandle, KeyHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
@@ -12,12 +13,14 @@ use tss_esapi::structures::{
 };
 use tss_esapi::traits::Marshall;
 use twinseal_scheme::Secret;
+use twinseal_scheme::keys::SigningPublic;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Hierarchy};
 use crate::hardware::Certification;
 use crate::keys::{
-    Child, ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, Primary, PrimaryKey, PrimaryRole,
+    Child, ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, Primary, PrimaryKey,
+    PrimaryRole,
 };
 use crate::tpm::connection::{Connection, Encrypt};
 use crate::tpm::failure::Command;
@@ -62,8 +65,7 @@ impl Connection {
         // The salted session answers for what comes back, so nobody on the bus can put another
         // storage root key in its place.
         let srk_public = self.create_srk(session)?;
-        let signing = self.create_child(&srk_public, Use::Sign)?;
-        let decryption = self.create_child(&srk_public, Use::Agree)?;
+        let (signing, decryption) = self.create_message_keys(&srk_public)?;
         let attestation = self.create_primary_key(PrimaryRole::Attestation)?;
         let serial = self.create_primary_key(PrimaryRole::Serial)?;
         Ok(DeviceKeys {
@@ -78,14 +80,36 @@ impl Connection {
         })
     }
 
-    /// Makes a signing and a decryption key below the SRK, for a rotation.
+    /// Makes a signing and a decryption key below the SRK.
     pub(crate) fn create_message_keys(
         &mut self,
         srk_public: &[u8],
     ) -> Result<(ChildKey, ChildKey), Error> {
-        let signing = self.create_child(srk_public, Use::Sign)?;
-        let decryption = self.create_child(srk_public, Use::Agree)?;
-        Ok((signing, decryption))
+        match self.prefer {
+            KeyFamily::Ecc => {
+                let signing = self.create_child(srk_public, Use::Sign)?;
+                Ok((signing, self.create_child(srk_public, Use::Agree)?))
+            }
+            KeyFamily::Rsa => {
+                let signing = self.create_rsa_signing_key(srk_public)?;
+                Ok((signing, self.create_child(srk_public, Use::Decrypt)?))
+            }
+        }
+    }
+
+    /// An RSA signing key: with PSS, if this chip's salts are as long as the hash. Chips differ
+    /// there, outside of FIPS 186 mode (Part 1, annex B.7), so one signature is tried.
+    fn create_rsa_signing_key(&mut self, srk_public: &[u8]) -> Result<ChildKey, Error> {
+        let key = self.create_child(srk_public, Use::SignPss)?;
+        let message = random::<32>();
+        let signature = self.sign(&key.0, &Sha256::digest(message.as_slice()).into())?;
+        let public = twinseal_scheme::tpm::Public::parse(key.public())
+            .and_then(|area| SigningPublic::from_area(&area))
+            .map_err(|_| Error::Failed { command: "TPM2_Create", rc: 0 })?;
+        match public.has_signed(message.as_slice(), &signature) {
+            true => Ok(key),
+            false => self.create_child(srk_public, Use::SignPkcs1),
+        }
     }
 
     /// Certifies `key` by the attestation key (TPM2_Certify, Part 3, section 18.2).

@@ -32,6 +32,8 @@ const NV_READ_PUBLIC: &str = "TPM2_NV_ReadPublic";
 
 const LOCKOUT: u32 = 0x921;
 const NV_RATE: u32 = 0x920;
+/// FAILURE.
+pub(super) const FAILURE: u32 = 0x101;
 /// INITIALIZE, CONTEXT_GAP, OBJECT_MEMORY, SESSION_MEMORY, MEMORY, SESSION_HANDLES.
 const OUT_OF_PLACE: [u32; 6] = [0x100, 0x901, 0x902, 0x903, 0x904, 0x905];
 const FIRST_REFERENCE: u32 = 0x910;
@@ -75,6 +77,11 @@ pub(super) fn is(error: &Error, code: u32) -> bool {
 /// more, which is quite another thing.
 pub(super) fn is_undefined(error: &Error) -> bool {
     matches!(error, Error::Failed { command: NV_READ_PUBLIC, .. }) && is(error, HANDLE)
+}
+
+/// The chip says that it has failed.
+pub(super) fn is_failure(error: &Error) -> bool {
+    is(error, FAILURE)
 }
 
 /// The chip does not know the algorithm, curve or size that a template names.
@@ -128,7 +135,8 @@ fn sort(command: &'static str, rc: u32) -> Error {
         (Some(ECC_POINT), _)
         | (Some(INTEGRITY | VALUE | SIZE), "TPM2_ActivateCredential")
         | (Some(INTEGRITY), "TPM2_Load")
-        | (Some(AUTH_FAIL | BAD_AUTH), "TPM2_Sign" | "TPM2_ECDH_ZGen") => {
+        | (Some(VALUE | SIZE), "TPM2_RSA_Decrypt")
+        | (Some(AUTH_FAIL | BAD_AUTH), "TPM2_Sign" | "TPM2_ECDH_ZGen" | "TPM2_RSA_Decrypt") => {
             Error::Rejected { command, rc }
         }
         _ => Error::Failed { command, rc },
@@ -201,6 +209,7 @@ mod tests {
             (0x1df, "TPM2_ActivateCredential", "rejected"),
             (0x1e7, "TPM2_ECDH_ZGen", "rejected"),
             (0x1df, "TPM2_Load", "rejected"),
+            (0x2c4, "TPM2_RSA_Decrypt", "rejected"),
             (0x101, "TPM2_Sign", "failed"),
             (0x18b, "TPM2_NV_ReadPublic", "failed"),
         ] {

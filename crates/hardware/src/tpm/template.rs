@@ -11,7 +11,8 @@ use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::structures::{
     Digest, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme, Public, PublicBuilder,
-    PublicEccParametersBuilder, PublicKeyRsa, SymmetricDefinitionObject,
+    PublicEccParametersBuilder, PublicKeyRsa, PublicRsaParametersBuilder, RsaExponent, RsaScheme,
+    SymmetricDefinitionObject,
 };
 
 use crate::error::Error;
@@ -31,6 +32,12 @@ pub(super) enum Use {
     Sign,
     /// ECDH P-256.
     Agree,
+    /// RSASSA-PSS with SHA-256, RSA-2048.
+    SignPss,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, RSA-2048.
+    SignPkcs1,
+    /// RSAES-OAEP with SHA-256, RSA-2048.
+    Decrypt,
 }
 
 /// The endorsement key of a kind.
@@ -79,6 +86,7 @@ pub(super) fn primary(role: PrimaryRole, unique: &[u8; 32]) -> Result<Public, Er
 /// A child of the SRK.
 pub(super) fn child(purpose: Use) -> Result<Public, Error> {
     let unique = EccPoint::default();
+    let sha256 = HashScheme::new(HashingAlgorithm::Sha256);
     match purpose {
         Use::Sign => {
             let parameters = PublicEccParametersBuilder::new()
@@ -87,6 +95,9 @@ pub(super) fn child(purpose: Use) -> Result<Public, Error> {
             p256(born_here().with_sign_encrypt(true), parameters, unique)
         }
         Use::Agree => p256(born_here().with_decrypt(true), ecdh(), unique),
+        Use::SignPss => rsa_2048(born_here().with_sign_encrypt(true), RsaScheme::RsaPss(sha256)),
+        Use::SignPkcs1 => rsa_2048(born_here().with_sign_encrypt(true), RsaScheme::RsaSsa(sha256)),
+        Use::Decrypt => rsa_2048(born_here().with_decrypt(true), RsaScheme::Oaep(sha256)),
     }
 }
 
@@ -146,6 +157,26 @@ fn p256(
         .with_ecc_unique_identifier(unique)
         .build()
         .command("ECC template")
+}
+
+fn rsa_2048(attributes: ObjectAttributesBuilder, scheme: RsaScheme) -> Result<Public, Error> {
+    let decrypts = matches!(scheme, RsaScheme::Oaep(_));
+    let parameters = PublicRsaParametersBuilder::new()
+        .with_scheme(scheme)
+        .with_key_bits(RsaKeyBits::Rsa2048)
+        .with_exponent(RsaExponent::default())
+        .with_is_signing_key(!decrypts)
+        .with_is_decryption_key(decrypts)
+        .build()
+        .command("RSA template")?;
+    PublicBuilder::new()
+        .with_public_algorithm(PublicAlgorithm::Rsa)
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes.build().command("RSA template")?)
+        .with_rsa_parameters(parameters)
+        .with_rsa_unique_identifier(PublicKeyRsa::default())
+        .build()
+        .command("RSA template")
 }
 
 /// The high range differs from the low one in three fields.

@@ -4,15 +4,18 @@ use rand_core::{OsRng, RngCore};
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::handles::KeyHandle;
 use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{Digest, HashcheckTicket, Signature, SignatureScheme};
+use tss_esapi::structures::{
+    Data, Digest, HashcheckTicket, PublicKeyRsa, RsaDecryptionScheme, Signature, SignatureScheme,
+};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use twinseal_scheme::Secret;
+use twinseal_scheme::keys::RSA_LEN;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::keys::{Child, DeviceKeys};
 use crate::tpm::connection::{Connection, Encrypt};
-use crate::tpm::failure::Command;
+use crate::tpm::failure::{self, Command, is_failure};
 use crate::tpm::template;
 
 impl Connection {
@@ -20,7 +23,7 @@ impl Connection {
     ///
     /// By a password session, which costs a sixth of an encrypted one: the authValue guards a
     /// copied blob, not against a probe on the bus, who sees it here.
-    pub(crate) fn sign(&mut self, key: &Child, digest: &[u8; 32]) -> Result<[u8; 64], Error> {
+    pub(crate) fn sign(&mut self, key: &Child, digest: &[u8; 32]) -> Result<Vec<u8>, Error> {
         let handle = self.hold_child(key)?;
         let digest = Digest::try_from(digest.as_slice()).command("TPM2_Sign")?;
         let ticket = no_hash_check()?;
@@ -38,6 +41,48 @@ impl Connection {
         let session = self.salted(|c| c.hold_srk(&key.parent), Encrypt::Response)?;
         let handle = self.hold_child(key)?;
         self.multiply(session, handle, point)
+    }
+
+    /// The content key that was encrypted to a child by OAEP (TPM2_RSA_Decrypt, Part 3, section
+    /// 14.3), encrypted on its way.
+    pub(crate) fn decrypt(
+        &mut self,
+        key: &Child,
+        ciphertext: &[u8; RSA_LEN],
+    ) -> Result<Secret, Error> {
+        const COMMAND: &str = "TPM2_RSA_Decrypt";
+        let session = self.salted(|c| c.hold_srk(&key.parent), Encrypt::Response)?;
+        let handle = self.hold_child(key)?;
+        let ciphertext = PublicKeyRsa::try_from(ciphertext.as_slice()).command(COMMAND)?;
+        // The key is bound to its scheme; the label is empty.
+        let decrypted = self
+            .context
+            .execute_with_session(Some(session), |context| {
+                context.rsa_decrypt(handle, ciphertext, RsaDecryptionScheme::Null, Data::default())
+            })
+            .command(COMMAND);
+        let content_key = match decrypted {
+            // What is no OAEP message is answered by some as a failure of the chip itself.
+            Err(error) if is_failure(&error) && self.is_well()? => {
+                return Err(Error::Rejected { command: COMMAND, rc: failure::FAILURE });
+            }
+            decrypted => decrypted?,
+        };
+        let content_key: &[u8; 32] = content_key
+            .value()
+            .try_into()
+            .map_err(|_| Error::Rejected { command: COMMAND, rc: 0 })?;
+        Ok(Secret::new(*content_key))
+    }
+
+    /// Whether the chip says that nothing of it has failed: in failure mode it answers this
+    /// command and hardly another (TPM2_GetTestResult, Part 3, section 10.4).
+    fn is_well(&mut self) -> Result<bool, Error> {
+        let (_, result) = self
+            .context
+            .execute_without_session(|context| context.get_test_result())
+            .command("TPM2_GetTestResult")?;
+        Ok(result.is_ok())
     }
 
     /// The same with the serial key.
@@ -93,18 +138,26 @@ impl Connection {
     }
 }
 
-/// r and s of an ECDSA P-256 signature, 32 bytes each, s in the lower half.
-fn signature_bytes(signature: &Signature) -> Result<[u8; 64], Error> {
+/// As it stands in COSE: r and s of ECDSA P-256, 32 bytes each, s in the lower half; or the 256
+/// bytes of RSA-2048.
+fn signature_bytes(signature: &Signature) -> Result<Vec<u8>, Error> {
     let wrong = Error::Failed { command: "TPM2_Sign", rc: 0 };
-    let Signature::EcDsa(signature) = signature else {
-        return Err(wrong);
-    };
-    let mut bytes = [0; 64];
-    let (r, s) = bytes.split_at_mut(32);
-    pad(signature.signature_r(), r).ok_or(wrong.clone())?;
-    pad(signature.signature_s(), s).ok_or(wrong)?;
-    twinseal_scheme::keys::low_s(&mut bytes);
-    Ok(bytes)
+    match signature {
+        Signature::EcDsa(signature) => {
+            let mut bytes = [0; 64];
+            let (r, s) = bytes.split_at_mut(32);
+            pad(signature.signature_r(), r).ok_or(wrong.clone())?;
+            pad(signature.signature_s(), s).ok_or(wrong)?;
+            twinseal_scheme::keys::low_s(&mut bytes);
+            Ok(bytes.to_vec())
+        }
+        Signature::RsaPss(signature) | Signature::RsaSsa(signature) => {
+            let mut bytes = [0; RSA_LEN];
+            pad(signature.signature().value(), &mut bytes).ok_or(wrong)?;
+            Ok(bytes.to_vec())
+        }
+        _ => Err(wrong),
+    }
 }
 
 /// X and Y of an uncompressed point (SEC 1, section 2.3.3).

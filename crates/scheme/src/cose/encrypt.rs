@@ -1,5 +1,5 @@
 //! COSE_Encrypt (RFC 9052 section 5.1) with exactly one recipient: tag 96, A256GCM under a key
-//! that this recipient derives and that encrypts nothing else.
+//! that this recipient derives or decrypts and that encrypts nothing else.
 
 use ciborium::value::Value;
 use coset::{EncryptionContext, ProtectedHeader};
@@ -8,7 +8,7 @@ use super::gcm::{self, ZERO_IV};
 use super::{PROTECTED_A256GCM, expect, iv_header, untag};
 use crate::Reason;
 use crate::cbor::{self, Items};
-use crate::keys::P256Public;
+use crate::keys::{P256Public, RSA_LEN};
 use crate::secret::Secret;
 
 const TAG: u64 = 96;
@@ -17,6 +17,9 @@ const TAG: u64 = 96;
 pub(crate) const PROTECTED_DIRECT_HKDF: &[u8] = &[0xa1, 0x01, 0x29];
 /// {1: -25}, ECDH-ES with HKDF-256 (RFC 9053 section 6.3.1).
 pub(crate) const PROTECTED_ECDH_ES: &[u8] = &[0xa1, 0x01, 0x38, 0x18];
+/// RSAES-OAEP with SHA-256 (RFC 8230 section 3). It stands unprotected, since RSA protects no
+/// header, and is compared.
+const RSA_OAEP: i64 = -41;
 /// {1: 3, -65601: commitment} up to the commitment.
 const PROTECTED_COMMITTED: &[u8] = &[0xa2, 0x01, 0x03, 0x3a, 0x00, 0x01, 0x00, 0x40, 0x58, 0x20];
 
@@ -24,8 +27,17 @@ const PROTECTED_COMMITTED: &[u8] = &[0xa2, 0x01, 0x03, 0x3a, 0x00, 0x01, 0x00, 0
 pub(crate) enum Recipient {
     /// From a shared secret: {-20: salt}, and a key commitment in the body.
     Direct { salt: [u8; 32], commitment: [u8; 32] },
-    /// From his key and an ephemeral one: {-1: COSE_Key}.
-    EcdhEs { ephemeral: P256Public },
+    /// With his decryption key.
+    Key(Encapsulation),
+}
+
+/// What the recipient's decryption key turns into the secret that gives the content key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// An ephemeral key to agree with: {-1: COSE_Key}. The secret is the shared X coordinate.
+    EcdhEs(P256Public),
+    /// The content key by RSAES-OAEP with SHA-256 and the empty label: 256 bytes to decrypt.
+    RsaOaep([u8; RSA_LEN]),
 }
 
 /// A COSE_Encrypt: its recipient, and the ciphertext with its tag.
@@ -59,17 +71,20 @@ impl Encrypted {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let (protected, unprotected) = match &self.recipient {
+        let none: &[u8] = &[];
+        let (protected, unprotected, encrypted_key) = match &self.recipient {
             Recipient::Direct { salt, .. } => {
-                (PROTECTED_DIRECT_HKDF, (Value::from(-20), Value::Bytes(salt.to_vec())))
+                (PROTECTED_DIRECT_HKDF, (Value::from(-20), Value::Bytes(salt.to_vec())), none)
             }
-            Recipient::EcdhEs { ephemeral } => {
+            Recipient::Key(Encapsulation::EcdhEs(ephemeral)) => {
                 let (x, y) = ephemeral.coordinates();
-                (PROTECTED_ECDH_ES, (Value::from(-1), cose_key(x, y)))
+                (PROTECTED_ECDH_ES, (Value::from(-1), cose_key(x, y)), none)
+            }
+            Recipient::Key(Encapsulation::RsaOaep(encrypted_key)) => {
+                (none, (Value::from(1), Value::from(RSA_OAEP)), encrypted_key.as_slice())
             }
         };
-        let none: &[u8] = &[];
-        let recipient = cbor::value!(protected, Value::Map(vec![unprotected]), none);
+        let recipient = cbor::value!(protected, Value::Map(vec![unprotected]), encrypted_key);
         let body = cbor::value!(
             body_protected(&self.recipient),
             iv_header(&ZERO_IV),
@@ -81,7 +96,7 @@ impl Encrypted {
 
     /// Reads the strict form with a [`Recipient::Direct`].
     pub(crate) fn decode_direct(bytes: &[u8]) -> Result<Encrypted, Reason> {
-        let parts = Parts::decode(bytes, PROTECTED_DIRECT_HKDF)?;
+        let (parts, []) = Parts::decode(bytes, PROTECTED_DIRECT_HKDF)?;
         let commitment = parts
             .protected
             .strip_prefix(PROTECTED_COMMITTED)
@@ -96,9 +111,9 @@ impl Encrypted {
         Ok(Encrypted { recipient, ciphertext: parts.ciphertext })
     }
 
-    /// Reads the strict form with a [`Recipient::EcdhEs`]; gives the ephemeral key too.
+    /// Reads the strict form with [`Encapsulation::EcdhEs`]; gives the ephemeral key too.
     pub(crate) fn decode_ecdh_es(bytes: &[u8]) -> Result<(Encrypted, P256Public), Reason> {
-        let parts = Parts::decode(bytes, PROTECTED_ECDH_ES)?;
+        let (parts, []) = Parts::decode(bytes, PROTECTED_ECDH_ES)?;
         if parts.protected != PROTECTED_A256GCM {
             return Err(Reason::WrongHeader);
         }
@@ -107,12 +122,23 @@ impl Encrypted {
             return Err(Reason::WrongHeader);
         }
         let ephemeral = ephemeral_key(key)?;
-        let recipient = Recipient::EcdhEs { ephemeral: ephemeral.clone() };
+        let recipient = Recipient::Key(Encapsulation::EcdhEs(ephemeral.clone()));
         Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, ephemeral))
+    }
+
+    /// Reads the strict form with [`Encapsulation::RsaOaep`]; gives the encrypted key too.
+    pub(crate) fn decode_rsa_oaep(bytes: &[u8]) -> Result<(Encrypted, [u8; RSA_LEN]), Reason> {
+        let (parts, encrypted_key) = Parts::decode(bytes, &[])?;
+        let algorithm = (Value::from(1), Value::from(RSA_OAEP));
+        if parts.protected != PROTECTED_A256GCM || parts.recipient_unprotected != algorithm {
+            return Err(Reason::WrongHeader);
+        }
+        let recipient = Recipient::Key(Encapsulation::RsaOaep(encrypted_key));
+        Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, encrypted_key))
     }
 }
 
-/// What both forms have in common.
+/// What all forms have in common.
 struct Parts {
     protected: Vec<u8>,
     ciphertext: Vec<u8>,
@@ -120,7 +146,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn decode(bytes: &[u8], recipient_protected: &[u8]) -> Result<Parts, Reason> {
+    /// Gives the recipient's encrypted key besides, which is of `N` bytes.
+    fn decode<const N: usize>(
+        bytes: &[u8],
+        recipient_protected: &[u8],
+    ) -> Result<(Parts, [u8; N]), Reason> {
         let mut body = Items::of(untag(bytes, TAG)?, 4)?;
         let protected = body.bytes(usize::MAX)?;
         expect(body.any()?, &iv_header(&ZERO_IV))?;
@@ -132,15 +162,15 @@ impl Parts {
             Value::Map(mut pairs) if pairs.len() == 1 => pairs.remove(0),
             _ => return Err(Reason::WrongHeader),
         };
-        recipient.fixed::<0>()?;
-        Ok(Parts { protected, ciphertext, recipient_unprotected })
+        let encrypted_key = recipient.fixed()?;
+        Ok((Parts { protected, ciphertext, recipient_unprotected }, encrypted_key))
     }
 }
 
 fn body_protected(recipient: &Recipient) -> Vec<u8> {
     match recipient {
         Recipient::Direct { commitment, .. } => [PROTECTED_COMMITTED, commitment].concat(),
-        Recipient::EcdhEs { .. } => PROTECTED_A256GCM.to_vec(),
+        Recipient::Key(_) => PROTECTED_A256GCM.to_vec(),
     }
 }
 

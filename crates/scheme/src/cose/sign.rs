@@ -1,13 +1,14 @@
-//! COSE_Sign (RFC 9052 section 4.1) with ES256 by one or two signers: tag 98, for receipts.
+//! COSE_Sign (RFC 9052 section 4.1) by one or two signers, each with his own algorithm: tag 98, for
+//! receipts.
 
 use ciborium::value::Value;
 use coset::{ProtectedHeader, SignatureContext};
 
-use super::sign1::{PROTECTED_ES256, es256_header};
+use super::sign1::{algorithm_of, header, protected};
 use super::{expect, untag};
 use crate::Reason;
 use crate::cbor::{self, Items};
-use crate::keys::{P256Public, Signature};
+use crate::keys::{RSA_LEN, SigningAlgorithm, Verifier};
 
 const TAG: u64 = 98;
 /// Signers at the most.
@@ -17,14 +18,14 @@ const SIGNERS_MAX: usize = 2;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct MultiSigned {
     pub payload: Vec<u8>,
-    pub signatures: Vec<Signature>,
+    pub signatures: Vec<(SigningAlgorithm, Vec<u8>)>,
 }
 
 impl MultiSigned {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let none = Value::Map(vec![]);
-        let signatures =
-            self.signatures.iter().map(|s| cbor::value!(PROTECTED_ES256, none.clone(), s));
+        let signatures = self.signatures.iter();
+        let signatures = signatures.map(|(a, s)| cbor::value!(protected(*a), none.clone(), s));
         let empty: &[u8] = &[];
         let body = cbor::value!(empty, none, self.payload, Value::Array(signatures.collect()));
         cbor::encode(&Value::Tag(TAG, Box::new(body)))
@@ -38,9 +39,9 @@ impl MultiSigned {
         let payload = items.bytes(usize::MAX)?;
         let signatures = items.list(SIGNERS_MAX)?.into_iter().map(|one| {
             let mut one = Items::of(one, 3)?;
-            expect(one.any()?, &Value::Bytes(PROTECTED_ES256.to_vec()))?;
+            let algorithm = algorithm_of(&one.any()?)?;
             expect(one.any()?, &none)?;
-            one.fixed()
+            Ok((algorithm, one.bytes(RSA_LEN)?))
         });
         let signatures = signatures.collect::<Result<Vec<_>, Reason>>()?;
         if signatures.is_empty() {
@@ -49,23 +50,32 @@ impl MultiSigned {
         Ok(MultiSigned { payload, signatures })
     }
 
-    /// Verifies the signature at `place` with a key.
+    /// Verifies the signature at `place` with a key, as [`super::sign1::Signed::verify`] does.
     pub(crate) fn verify(
         &self,
         place: usize,
-        key: &P256Public,
+        key: &impl Verifier,
         external_aad: &[u8],
         otherwise: Reason,
     ) -> Result<(), Reason> {
-        let signature = self.signatures.get(place).ok_or(otherwise)?;
-        key.verify(&sig_structure(&self.payload, external_aad), signature, otherwise)
+        let (algorithm, signature) = self.signatures.get(place).ok_or(otherwise)?;
+        algorithm.check_form(signature)?;
+        if *algorithm != key.algorithm() {
+            return Err(Reason::UnknownKey);
+        }
+        let signed = sig_structure(*algorithm, &self.payload, external_aad);
+        key.verify(&signed, signature, otherwise)
     }
 }
 
 /// What a signer signs.
-pub(crate) fn sig_structure(payload: &[u8], external_aad: &[u8]) -> Vec<u8> {
+pub(crate) fn sig_structure(
+    algorithm: SigningAlgorithm,
+    payload: &[u8],
+    external_aad: &[u8],
+) -> Vec<u8> {
     // An empty protected header is a zero-length string (RFC 9052 section 3).
     let body = ProtectedHeader { original_data: Some(vec![]), header: Default::default() };
     let context = SignatureContext::CoseSignature;
-    coset::sig_structure_data(context, body, Some(es256_header()), external_aad, payload)
+    coset::sig_structure_data(context, body, Some(header(algorithm)), external_aad, payload)
 }

@@ -5,14 +5,14 @@ use rand_core::CryptoRngCore;
 
 use crate::Reason;
 use crate::cbor::{self, Items};
-use crate::cose::encrypt::Encrypted;
+use crate::cose::encrypt::{Encapsulation, Encrypted};
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::enrol::challenge::{AcceptedChallenge, Challenge};
 use crate::enrol::claimed_keys::{ClaimedKey, ClaimedKeys};
 use crate::enrol::{ENROL_MAX, UserInfo, VERSION};
 use crate::id::{DeviceId, ServerId};
-use crate::keys::P256Public;
+use crate::keys::{P256Public, SigningAlgorithm, SigningPublic};
 use crate::label;
 use crate::message::KeyLayer;
 use crate::secret::{Secret, sha256};
@@ -196,12 +196,14 @@ impl ClaimOpening {
     pub fn finish(self, z: &Secret, server_id: &ServerId) -> Result<Claim, Reason> {
         let aad = aad(&self.m0);
         let layer = KeyLayer { parties: parties(server_id), aad: &aad };
-        Claim::decode(&layer.open(&self.encrypted, &self.ephemeral, z)?, &self.nonce_s)
+        let encapsulation = Encapsulation::EcdhEs(self.ephemeral);
+        Claim::decode(&layer.open(&self.encrypted, &encapsulation, z)?, &self.nonce_s)
     }
 }
 
-/// What the old signing key signs to prove a re-enrolment.
+/// What the old signing key signs, with its algorithm, to prove a re-enrolment.
 pub fn re_enrolment_proof(
+    algorithm: SigningAlgorithm,
     m0_hash: &[u8; 32],
     device_id: &DeviceId,
     generation: u32,
@@ -210,7 +212,7 @@ pub fn re_enrolment_proof(
 ) -> Unsigned {
     let payload =
         cbor::array!(label::RE_ENROL, m0_hash, device_id, generation, serial.as_bytes(), ak_name);
-    Unsigned::new(payload, &by_device(RE_ENROL_NAME))
+    Unsigned::with(algorithm, payload, &by_device(RE_ENROL_NAME))
 }
 
 /// Verifies the proof of a re-enrolment with the old signing key: it must say exactly what
@@ -220,7 +222,7 @@ pub fn re_enrolment_proof(
 /// The reasons of form, and [`Reason::BadReEnrolment`].
 pub fn verify_re_enrolment_proof(
     proof: &[u8],
-    old_signing: &P256Public,
+    old_signing: &SigningPublic,
     expected: &Unsigned,
 ) -> Result<(), Reason> {
     let signed = Signed::decode(proof)?;

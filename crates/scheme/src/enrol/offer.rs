@@ -10,7 +10,7 @@ use crate::cose::sign1::{Signed, Unsigned};
 use crate::enrol::ENROL_MAX;
 use crate::epoch::ChainKey;
 use crate::id::{DeviceId, EnrolId, ServerId};
-use crate::keys::{P256Private, P256Public};
+use crate::keys::{P256Private, P256Public, SigningAlgorithm, SigningPublic};
 use crate::label;
 use crate::secret::{Secret, equal, hmac, kdf, sha256};
 use crate::serial::HardwareSerial;
@@ -122,9 +122,9 @@ pub struct Confirmation {
 
 impl Confirmation {
     /// M5, to be signed by the device's signing key and to be durable before it is sent.
-    pub fn unsigned(&self) -> Unsigned {
+    pub fn unsigned(&self, algorithm: SigningAlgorithm) -> Unsigned {
         let payload = cbor::array!(self.enrol_id, self.epoch_base, self.mac);
-        Unsigned::new(payload, &by_device(CONFIRMATION))
+        Unsigned::with(algorithm, payload, &by_device(CONFIRMATION))
     }
 
     /// The enrolment that an M5 says it belongs to: only to find the record that verifies it.
@@ -141,7 +141,7 @@ impl Confirmation {
     /// The reasons of form, [`Reason::BadDeviceSignature`], [`Reason::WrongConfirmation`].
     pub fn verify(
         bytes: &[u8],
-        signing: &P256Public,
+        signing: &SigningPublic,
         expected_mac: &[u8; 32],
     ) -> Result<Confirmation, Reason> {
         let signed = Signed::decode(bytes)?;

@@ -11,7 +11,7 @@ use crate::bond::Bond;
 use crate::cbor::{self, Items};
 use crate::epoch::{ChainKey, EpochKeys, EpochSecret};
 use crate::id::KeyId;
-use crate::keys::{KEM_CIPHERTEXT_LEN, P256Private, P256Public, Signature};
+use crate::keys::{KEM_CIPHERTEXT_LEN, P256Private, P256Public};
 use crate::label;
 use crate::message::{Envelope, Outer, UnsignedUp, open_opening, seal_up, verify_opening};
 use crate::secret::{Secret, sha256};
@@ -160,7 +160,7 @@ impl UnsignedEpochOpen {
     ///
     /// # Errors
     /// [`Reason::TooLarge`].
-    pub fn finish(self, signature: &Signature) -> Result<(Vec<u8>, EpochKeys), Reason> {
+    pub fn finish(self, signature: &[u8]) -> Result<(Vec<u8>, EpochKeys), Reason> {
         let envelope = self.unsigned.finish(signature)?;
         let hash = sha256(&[&envelope]);
         let z = EpochSecret::new(&self.opening.ecdh, &self.opening.kem, &hash);

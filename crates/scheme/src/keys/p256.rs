@@ -100,7 +100,7 @@ impl P256Public {
         signature: &Signature,
         otherwise: Reason,
     ) -> Result<(), Reason> {
-        if signature[32..] > HALF_ORDER[..] {
+        if has_high_s(signature) {
             return Err(Reason::HighS);
         }
         self.parsed.verify_sig(message, signature).map_err(|_| otherwise)
@@ -228,9 +228,14 @@ pub fn random_scalar(rng: &mut dyn CryptoRngCore) -> Zeroizing<[u8; 32]> {
 
 /// Brings s into the lower half: (r, s) and (r, n - s) verify alike, and only one may exist.
 pub fn low_s(signature: &mut Signature) {
-    if signature[32..] > HALF_ORDER[..] {
+    if has_high_s(signature) {
         negate_s(signature);
     }
+}
+
+/// Whether s is in the upper half.
+pub(super) fn has_high_s(signature: &Signature) -> bool {
+    signature[32..] > HALF_ORDER[..]
 }
 
 /// Puts n - s in the place of s.

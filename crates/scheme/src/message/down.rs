@@ -6,12 +6,12 @@ use rand_core::CryptoRngCore;
 
 use crate::Reason;
 use crate::bond::Bond;
-use crate::cose::encrypt::Encrypted;
+use crate::cose::encrypt::{Encapsulation, Encrypted};
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::direction::Direction;
 use crate::epoch::EpochKeys;
-use crate::keys::{P256Public, Signature};
+use crate::keys::{DecryptionPublic, P256Public, Signature};
 use crate::message::aad::{Frame, Layer};
 use crate::message::serial_layer::SerialLayer;
 use crate::message::{Envelope, KeyLayer, Opened, Outer};
@@ -57,7 +57,7 @@ impl UnsignedDown<'_> {
         let bond = self.frame.bond;
         let mut key_layer = |layer: Layer, plaintext: &[u8]| {
             let aad = self.frame.aad(layer);
-            KeyLayer { parties: parties(bond), aad: &aad }.seal(&bond.decryption, plaintext, rng)
+            KeyLayer { parties: parties(bond), aad: &aad }.seal_to(&bond.decryption, plaintext, rng)
         };
         let serial_layer = |layer: Layer, plaintext: &[u8]| {
             SerialLayer::new(&self.frame, layer).seal(plaintext, &random)
@@ -75,7 +75,7 @@ impl UnsignedDown<'_> {
 pub struct DownOpening<'a> {
     frame: Frame<'a>,
     encrypted: Encrypted,
-    ephemeral: P256Public,
+    encapsulation: Encapsulation,
     /// The inner layer, where it is known already.
     inner: Option<Vec<u8>>,
 }
@@ -85,7 +85,8 @@ impl<'a> DownOpening<'a> {
     /// whole serial layer, so junk never costs a chip operation.
     ///
     /// # Errors
-    /// The reasons of form and of layers; [`Reason::BadPoint`] before the chip sees the point.
+    /// The reasons of form and of layers; [`Reason::BadPoint`], or [`Reason::BadKeyLayer`] for a
+    /// number that is not below the modulus, before the chip sees it.
     pub fn begin(
         bond: &'a Bond,
         keys: &'a EpochKeys,
@@ -96,28 +97,38 @@ impl<'a> DownOpening<'a> {
             Outer::Serial => Some(SerialLayer::new(&frame, Layer::Outer).open(&envelope.body)?),
             Outer::Key => None,
         };
-        let (encrypted, ephemeral) =
-            Encrypted::decode_ecdh_es(inner.as_deref().unwrap_or(&envelope.body))?;
-        Ok(DownOpening { frame, encrypted, ephemeral, inner })
+        let key_layer = inner.as_deref().unwrap_or(&envelope.body);
+        let (encrypted, encapsulation) = match &bond.decryption {
+            DecryptionPublic::EcdhEs(_) => {
+                let (encrypted, ephemeral) = Encrypted::decode_ecdh_es(key_layer)?;
+                (encrypted, Encapsulation::EcdhEs(ephemeral))
+            }
+            DecryptionPublic::RsaOaep(key) => {
+                let (encrypted, encrypted_key) = Encrypted::decode_rsa_oaep(key_layer)?;
+                key.number(&encrypted_key).ok_or(Reason::BadKeyLayer)?;
+                (encrypted, Encapsulation::RsaOaep(encrypted_key))
+            }
+        };
+        Ok(DownOpening { frame, encrypted, encapsulation, inner })
     }
 
-    /// The point that the device's decryption key must agree with.
-    pub fn ephemeral(&self) -> &P256Public {
-        &self.ephemeral
+    /// What the device's decryption key must agree with, or decrypt.
+    pub fn encapsulation(&self) -> &Encapsulation {
+        &self.encapsulation
     }
 
-    /// Opens the rest: `z` is the X coordinate of ECDH(decryption key, ephemeral).
+    /// Opens the rest with the secret that the decryption key has made of the encapsulation.
     ///
     /// # Errors
     /// The reasons of form and of layers.
-    pub fn finish(self, z: &Secret, server_signing: &P256Public) -> Result<Opened, Reason> {
+    pub fn finish(self, secret: &Secret, server_signing: &P256Public) -> Result<Opened, Reason> {
         let frame = &self.frame;
         let layer = if self.inner.is_some() { Layer::Inner } else { Layer::Outer };
         let aad = frame.aad(layer);
         let plaintext = KeyLayer { parties: parties(frame.bond), aad: &aad }.open(
             &self.encrypted,
-            &self.ephemeral,
-            z,
+            &self.encapsulation,
+            secret,
         )?;
         let (signed, inner) = match self.inner {
             Some(inner) => (plaintext, inner),

@@ -7,7 +7,6 @@ use crate::bond::Bond;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::direction::Direction;
 use crate::epoch::{ClosedEpoch, EpochKeys};
-use crate::keys::Signature;
 use crate::message::aad::{Frame, Layer};
 use crate::message::serial_layer::SerialLayer;
 use crate::message::{Envelope, Opened, Outer, Route};
@@ -35,14 +34,16 @@ pub fn seal_up(
     let frame = Frame::new(bond, keys, outer, Direction::Up, seq);
     let mut random = [0; 32];
     rng.fill_bytes(&mut random);
+    let by_device =
+        |payload, layer| Unsigned::with(bond.signing.algorithm(), payload, &frame.aad(layer));
     let (unsigned, around) = match outer {
         Outer::Serial => {
-            let unsigned = Unsigned::new(content.to_vec(), &frame.aad(Layer::Inner));
+            let unsigned = by_device(content.to_vec(), Layer::Inner);
             (unsigned, Some((SerialLayer::new(&frame, Layer::Outer), random)))
         }
         Outer::Key => {
             let inner = SerialLayer::new(&frame, Layer::Inner).seal(content, &random)?;
-            (Unsigned::new(inner, &frame.aad(Layer::Outer)), None)
+            (by_device(inner, Layer::Outer), None)
         }
     };
     Ok(UnsignedUp { unsigned, route: frame.route(), around })
@@ -58,7 +59,7 @@ impl UnsignedUp {
     ///
     /// # Errors
     /// [`Reason::TooLarge`] when it is over 256 KiB.
-    pub fn finish(self, signature: &Signature) -> Result<Vec<u8>, Reason> {
+    pub fn finish(self, signature: &[u8]) -> Result<Vec<u8>, Reason> {
         let signed = self.unsigned.finish(signature);
         let body = match self.around {
             Some((serial, random)) => serial.seal(&signed, &random)?,

@@ -12,7 +12,7 @@ use crate::cose::kdf::{self, Context, Parties};
 use crate::direction::Direction;
 use crate::epoch::{ChainKey, EpochKeys, EpochSecret};
 use crate::id::{DeviceId, ServerId};
-use crate::keys::P256Private;
+use crate::keys::{DecryptionPublic, P256Private, SigningPublic};
 use crate::message::Outer;
 use crate::message::aad::{Frame, Layer};
 use crate::message::serial_layer::SerialLayer;
@@ -60,8 +60,8 @@ fn bond() -> Bond {
         serial: HardwareSerial::from_bytes([3; 32]),
         generation: 1,
         keyset: 1,
-        signing: key(),
-        decryption: key(),
+        signing: SigningPublic::Es256(key()),
+        decryption: DecryptionPublic::EcdhEs(key()),
     }
 }
 

@@ -1,11 +1,10 @@
 //! A device's keys, proven to be in one chip (scheme, section 3, checks 4 to 6).
 
 use super::pattern::{self, Pattern};
-use super::{
-    Attest, ClockInfo, EndorsementKey, Hierarchy, Name, Public, QualifiedName, Scheme, Signature,
-};
+use super::roca;
+use super::{Attest, ClockInfo, EndorsementKey, Hierarchy, Name, Public, QualifiedName, Signature};
 use crate::Reason;
-use crate::keys::P256Public;
+use crate::keys::{DecryptionPublic, P256Public, SigningPublic};
 
 /// What a device claims of its keys, all of it raw bytes: public areas as TPMT_PUBLIC,
 /// attests as TPMS_ATTEST, signatures as TPMT_SIGNATURE, none with a size in front.
@@ -74,9 +73,9 @@ pub struct VerifiedDeviceKeys {
     /// Name of the attestation key: what the credential is made for.
     pub ak_name: Name,
     /// The signing key.
-    pub signing: VerifiedKey,
+    pub signing: VerifiedKey<SigningPublic>,
     /// The decryption key.
-    pub decryption: VerifiedKey,
+    pub decryption: VerifiedKey<DecryptionPublic>,
     /// Name of the serial key.
     pub serial_name: Name,
     /// The serial key.
@@ -87,14 +86,11 @@ pub struct VerifiedDeviceKeys {
 
 /// A key whose public area and certification were verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedKey {
+pub struct VerifiedKey<K> {
     /// Its Name, computed here.
     pub name: Name,
-    /// SubjectPublicKeyInfo in DER.
-    pub spki_der: Vec<u8>,
-    /// What it is bound to do; with [`Scheme::Ecdsa`] and [`Scheme::Ecdh`] it is on P-256,
-    /// else RSA-2048.
-    pub scheme: Scheme,
+    /// The key, with the algorithm that its public area is bound to.
+    pub key: K,
 }
 
 /// What an attest says of the chip, beside the key.
@@ -113,7 +109,8 @@ pub struct ChipState {
 /// # Errors
 /// The first check that fails, in this order: the endorsement key
 /// ([`EndorsementKey::parse`]); storage root, attestation, signing, decryption and serial
-/// key, each with its own reasons for kind, attributes, policy and scheme;
+/// key, each with its own reasons for kind, attributes, policy and scheme, and
+/// [`Reason::KeyRoca`];
 /// [`Reason::NamesNotDistinct`]; then for signing, decryption and serial key the attest:
 /// [`Reason::AttestMagic`], [`Reason::AttestType`], [`Reason::AttestExtraData`],
 /// [`Reason::AttestName`], [`Reason::AttestQualifiedName`], [`Reason::AttestSigner`],
@@ -150,8 +147,14 @@ pub fn verify_device_keys(
     Ok(VerifiedDeviceKeys {
         srk_name: srk.name().clone(),
         ak_name: ak_name.clone(),
-        signing: VerifiedKey::of(&signing),
-        decryption: VerifiedKey::of(&decryption),
+        signing: VerifiedKey {
+            name: signing.name().clone(),
+            key: SigningPublic::from_area(&signing)?,
+        },
+        decryption: VerifiedKey {
+            name: decryption.name().clone(),
+            key: DecryptionPublic::from_area(&decryption)?,
+        },
         serial_name: serial.name().clone(),
         serial: p256(&serial)?,
         chip,
@@ -224,19 +227,12 @@ impl ChipState {
     }
 }
 
-impl VerifiedKey {
-    fn of(public: &Public) -> Self {
-        VerifiedKey {
-            name: public.name().clone(),
-            spki_der: public.key().spki_der(),
-            scheme: public.scheme(),
-        }
-    }
-}
-
 fn parse(public_area: &[u8], pattern: &Pattern) -> Result<Public, Reason> {
     let public = Public::parse(public_area)?;
     pattern.check(&public)?;
+    if public.key().modulus().is_some_and(roca::has_fingerprint) {
+        return Err(Reason::KeyRoca);
+    }
     Ok(public)
 }
 

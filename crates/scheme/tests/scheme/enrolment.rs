@@ -6,7 +6,7 @@ use rand_core::OsRng;
 use twinseal_scheme::enrol::*;
 use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::{DeviceId, EnrolId, KeyId, ServerId};
-use twinseal_scheme::keys::{P256Private, SigningKey};
+use twinseal_scheme::keys::{P256Private, SigningAlgorithm, SigningKey, SigningPublic};
 use twinseal_scheme::{Reason, Secret};
 
 pub const NOW: u64 = 1_700_000_100;
@@ -133,7 +133,7 @@ fn only_the_serial_key_computes_what_the_server_forgot() {
     let mac = |chain: &ChainKey| ConfirmationKey::new(chain).confirm(&[[7; 32]; 5]);
     let m5 = |key: &SigningKey, chain: &ChainKey| {
         let confirmation = Confirmation { enrol_id: ENROL_ID, epoch_base: 41, mac: mac(chain) };
-        sign(key, confirmation.unsigned())
+        sign(key, confirmation.unsigned(SigningAlgorithm::Es256))
     };
     let expected = mac(&secrets.chain);
     let verify =
@@ -155,7 +155,7 @@ fn a_grant_hides_the_serial_and_is_for_one_device() {
         enrol_id: ENROL_ID,
         device_id: bond.device_id,
         generation: 1,
-        point: bond.decryption.clone(),
+        point: server.device_decryption.public().clone(),
     };
     let key_ids = [bond.signing.id(), bond.decryption.id(), KeyId([3; 32])];
     let grant = Grant {
@@ -187,11 +187,22 @@ fn a_re_enrolment_is_proven_by_the_old_key_for_this_very_chip() {
     let device = Parties::new([1; 32]);
     let bond = &device.bond;
     let proof = |m0: &[u8; 32], generation| {
-        re_enrolment_proof(m0, &bond.device_id, generation, &bond.serial, b"new AK")
+        re_enrolment_proof(
+            SigningAlgorithm::Es256,
+            m0,
+            &bond.device_id,
+            generation,
+            &bond.serial,
+            b"new AK",
+        )
     };
     let signed = sign(&device.device_signing, proof(&[1; 32], 1));
     let verify = |key: &SigningKey, m0: &[u8; 32], generation| {
-        verify_re_enrolment_proof(&signed, key.public(), &proof(m0, generation))
+        verify_re_enrolment_proof(
+            &signed,
+            &SigningPublic::Es256(key.public().clone()),
+            &proof(m0, generation),
+        )
     };
     assert_eq!(verify(&device.device_signing, &[1; 32], 1), Ok(()));
     assert_eq!(verify(&device.device_signing, &[2; 32], 1), Err(Reason::BadReEnrolment));

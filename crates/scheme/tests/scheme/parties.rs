@@ -4,8 +4,12 @@ use rand_core::OsRng;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening, VerifiedEpochOpen};
 use twinseal_scheme::id::DeviceId;
-use twinseal_scheme::keys::{KemPrivate, P256Private, SigningKey, random_scalar};
-use twinseal_scheme::message::{DownOpening, Envelope, Opened, Outer, open_up, seal_down, seal_up};
+use twinseal_scheme::keys::{
+    DecryptionPublic, KemPrivate, P256Private, SigningKey, SigningPublic, random_scalar,
+};
+use twinseal_scheme::message::{
+    DownOpening, Encapsulation, Envelope, Opened, Outer, open_up, seal_down, seal_up,
+};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::{Reason, Secret};
@@ -48,8 +52,8 @@ impl Parties {
             serial: HardwareSerial::from_bytes(serial),
             generation: 1,
             keyset: 1,
-            signing: device_signing.public().clone(),
-            decryption: device_decryption.public().clone(),
+            signing: SigningPublic::Es256(device_signing.public().clone()),
+            decryption: DecryptionPublic::EcdhEs(device_decryption.public().clone()),
         };
         let chain = ChainKey::of_bond(&Secret::new([9; 32]), &bond);
         Parties {
@@ -91,8 +95,8 @@ impl Parties {
     }
 
     /// What the chip does: signs a digest.
-    pub fn sign_digest(&self, digest: &[u8; 32]) -> [u8; 64] {
-        self.device_signing.sign_digest(digest).unwrap()
+    pub fn sign_digest(&self, digest: &[u8; 32]) -> Vec<u8> {
+        self.device_signing.sign_digest(digest).unwrap().to_vec()
     }
 
     pub fn up(&self, keys: &EpochKeys, outer: Outer, seq: u32, content: &[u8]) -> Vec<u8> {
@@ -114,7 +118,10 @@ impl Parties {
     pub fn open_down(&self, keys: &EpochKeys, bytes: &[u8]) -> Result<Opened, Reason> {
         let envelope = Envelope::decode(bytes)?;
         let opening = DownOpening::begin(&self.bond, keys, &envelope)?;
-        let z = self.device_decryption.agree(opening.ephemeral())?;
+        let z = match opening.encapsulation() {
+            Encapsulation::EcdhEs(ephemeral) => self.device_decryption.agree(ephemeral)?,
+            Encapsulation::RsaOaep(_) => panic!("this device has no RSA key"),
+        };
         opening.finish(&z, &self.server_keys.signing)
     }
 }

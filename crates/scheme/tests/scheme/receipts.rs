@@ -66,7 +66,7 @@ fn a_receipt_is_verified_by_who_knows_the_server_alone() {
     assert!(!half.is_countersigned());
 
     let stranger = signing_key().sign_digest(&half.digest()).unwrap();
-    let refused = half.clone().countersign(stranger);
+    let refused = half.clone().countersign(stranger.to_vec());
     assert_eq!(refused.err(), Some(Reason::BadDeviceSignature));
 
     let signature = parties.sign_digest(&half.digest());

@@ -139,7 +139,7 @@ thread_local! {
 }
 
 /// What follows from the same again: curve arithmetic without optimisation takes its time.
-fn remembered(
+pub fn remembered(
     what: &[u8],
     scalar: &[u8; 32],
     of: &[u8],

@@ -10,6 +10,7 @@ mod forge;
 mod format;
 mod generate;
 mod parties;
+mod rsa;
 mod run;
 mod wire;
 

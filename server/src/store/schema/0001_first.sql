@@ -115,6 +115,7 @@ CREATE TABLE bonds (
     device       BLOB    NOT NULL,
     generation   INTEGER NOT NULL,
     keyset       INTEGER NOT NULL,
+    signing_algorithm INTEGER NOT NULL,   -- COSE: -7, -37, -257
     signing      BLOB    NOT NULL,        -- SubjectPublicKeyInfo
     decryption   BLOB    NOT NULL,        -- SubjectPublicKeyInfo
     serial_key   BLOB    NOT NULL,        -- key id

@@ -72,7 +72,7 @@ static GRANTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| vectors::all("g", "g"))
 fn messages(bytes: &[u8]) -> bool {
     let (p, transcript) = (&*PARTIES, &*TRANSCRIPT);
     let of = |name: &str| transcript.bytes(name).expect("a message of the transcript");
-    let (server, device) = (p.server_signing.public(), p.device_signing.public());
+    let (server, device) = (p.server_signing.public(), &p.bond.signing);
     let mut taken = false;
     if let Ok(request) = Request::decode(bytes) {
         assert_eq!(request.encode(), bytes);
@@ -194,8 +194,8 @@ fn signed(payload: &[u8]) -> bool {
     }
     let m5 = sign1(&p.device_signing, "twinseal-device-v1", "M5", payload);
     let mac = payload.last_chunk().copied().unwrap_or([0; 32]);
-    if let Ok(read) = Confirmation::verify(&m5, p.device_signing.public(), &mac) {
-        same(read.unsigned().to_sign());
+    if let Ok(read) = Confirmation::verify(&m5, &p.bond.signing, &mac) {
+        same(read.unsigned(p.bond.signing.algorithm()).to_sign());
         taken += 1;
     }
     taken += usize::from(grant(payload, &p.server_signing));

@@ -6,7 +6,9 @@ use rand_core::OsRng;
 use twinseal_scheme::Reason;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::explain::explain;
-use twinseal_scheme::message::{DownOpening, Envelope, Opened, Outer, open_up, seal_down, seal_up};
+use twinseal_scheme::message::{
+    DownOpening, Encapsulation, Envelope, Opened, Outer, open_up, seal_down, seal_up,
+};
 
 use super::sealed::PARTIES;
 use crate::{Target, vectors};
@@ -60,7 +62,10 @@ fn open(bytes: &[u8]) -> Result<Opened, Reason> {
         return open_up(&p.bond, &p.keys, &envelope);
     }
     let opening = DownOpening::begin(&p.bond, &p.keys, &envelope)?;
-    let z = p.device_decryption.agree(opening.ephemeral())?;
+    let Encapsulation::EcdhEs(ephemeral) = opening.encapsulation() else {
+        panic!("the device of the vectors has a P-256 key");
+    };
+    let z = p.device_decryption.agree(ephemeral)?;
     opening.finish(&z, p.server_signing.public())
 }
 

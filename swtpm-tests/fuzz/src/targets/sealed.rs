@@ -9,7 +9,7 @@ use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochSecret};
 use twinseal_scheme::id::{DeviceId, ServerId};
-use twinseal_scheme::keys::{P256Private, P256Public, SigningKey};
+use twinseal_scheme::keys::{DecryptionPublic, P256Private, P256Public, SigningKey, SigningPublic};
 use twinseal_scheme::serial::HardwareSerial;
 
 use crate::vectors::File;
@@ -37,8 +37,8 @@ pub static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
         serial: HardwareSerial::from_bytes(file.fixed("serial")),
         generation: 2,
         keyset: 1,
-        signing: point("device-signing"),
-        decryption: point("device-decryption"),
+        signing: SigningPublic::Es256(point("device-signing")),
+        decryption: DecryptionPublic::EcdhEs(point("device-decryption")),
     };
     let secret = |name| Secret::new(file.fixed(name));
     let open_hash = file.fixed("epoch-open-hash");

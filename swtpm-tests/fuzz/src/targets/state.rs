@@ -99,7 +99,7 @@ fn fill(sql: &Connection) -> rusqlite::Result<()> {
     let point = p.device_decryption.public().spki();
     let statement = File::read("parties.txt").bytes("server-statement");
     sql.execute(
-        "INSERT INTO device VALUES (1, ?1, ?2, ?3, 2, 1, ?4, ?5, ?6, 41, ?7, ?8,
+        "INSERT INTO device VALUES (1, ?1, ?2, ?3, 2, 1, -7, ?4, ?5, ?6, 41, ?7, ?8,
             'https://trade.example.com', 'tpm-ek', ?9, 0, 44, 3, 1760000000)",
         params![
             b.server_id.0,

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::keys::SigningAlgorithm;
 use crate::secret::sha256;
 use crate::tpm::testing::{
     Area, AttestFields, SoftChip, ecdsa_signature, p256_key, p256_signing_key, p384_key,
@@ -58,8 +59,8 @@ fn a_genuine_chip_is_accepted_and_everything_is_told_of_it() {
     let chip = SoftChip::genuine();
     let keys = Sent::by(&chip).verify().unwrap();
     assert_eq!(keys.ek.key(), &p256_key(1));
-    assert_eq!(keys.signing.spki_der, p256_key(4).spki_der());
-    assert_eq!(keys.decryption.spki_der, p256_key(5).spki_der());
+    assert_eq!(keys.signing.key.spki(), p256_key(4).spki_der());
+    assert_eq!(keys.decryption.key.spki(), p256_key(5).spki_der());
     assert_eq!(keys.serial.spki(), p256_key(6).spki_der());
     assert_eq!(keys.ak_name, *Public::parse(&chip.ak.bytes()).unwrap().name());
     assert_eq!(keys.chip.clock.clock_ms, 180_000);
@@ -68,7 +69,9 @@ fn a_genuine_chip_is_accepted_and_everything_is_told_of_it() {
 
 #[test]
 fn rsa_keys_bound_to_a_scheme_may_sign_and_decrypt() {
-    for scheme in [0x0014, 0x0016] {
+    for (scheme, algorithm) in
+        [(0x0014, SigningAlgorithm::Rs256), (0x0016, SigningAlgorithm::Ps256)]
+    {
         let mut chip = SoftChip::genuine();
         chip.signing.kind = 0x0001;
         chip.signing.rest = Area::of(&rsa_2048_key()).rest;
@@ -77,8 +80,9 @@ fn rsa_keys_bound_to_a_scheme_may_sign_and_decrypt() {
         chip.decryption.rest = Area::of(&rsa_2048_key()).rest;
         chip.decryption.scheme = vec![0x0017, 0x000b];
         let keys = Sent::by(&chip).verify().unwrap();
-        assert_eq!(keys.decryption.scheme, Scheme::Oaep(crate::tpm::HashAlgorithm::Sha256));
-        assert_eq!(keys.signing.spki_der, rsa_2048_key().spki_der());
+        assert!(matches!(keys.decryption.key, DecryptionPublic::RsaOaep(_)));
+        assert_eq!(keys.signing.key.algorithm(), algorithm);
+        assert_eq!(keys.signing.key.spki(), rsa_2048_key().spki_der());
     }
 }
 

@@ -77,7 +77,7 @@ fn vector(p: &Parties, chip: &Chip, certifications: &[(Vec<u8>, Vec<u8>); 3]) ->
     Vector::good("device-keys", "", "device-keys", fields).with("parties chip")
 }
 
-fn of(p: &Parties, chip: &Chip) -> Vector {
+pub fn of(p: &Parties, chip: &Chip) -> Vector {
     vector(p, chip, &certifications(p, chip, m0_hash()))
 }
 
@@ -173,7 +173,7 @@ pub fn p384_point() -> Vec<u8> {
 
 /// An odd number of 2,048 bits that is a power of 65537 modulo all small primes, as the moduli
 /// of the flawed generator are.
-fn fingerprinted() -> Vec<u8> {
+pub fn fingerprinted() -> Vec<u8> {
     use rsa::BigUint;
     let prime = |n: &u32| (2..*n).all(|d| !n.is_multiple_of(d));
     let product: BigUint = (3u32..=167).filter(prime).map(BigUint::from).product();

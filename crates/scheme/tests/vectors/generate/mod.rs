@@ -18,6 +18,7 @@ mod fetches;
 mod layers;
 mod links;
 mod receipts;
+mod rsa;
 mod sign1_form;
 mod signed;
 mod statements;
@@ -58,6 +59,7 @@ pub fn all(p: &Parties) -> Vec<Vector> {
         admissions::vectors(),
         encrypt_form::vectors(&m),
         sign1_form::vectors(&m),
+        rsa::vectors(&m),
     ]
     .concat()
 }

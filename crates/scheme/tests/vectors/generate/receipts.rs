@@ -22,6 +22,16 @@ const HEADER: &str = "wrong-header";
 pub fn items_of(up: Vec<u8>, down: Vec<u8>) -> Vec<Vec<u8>> {
     let p = Parties::new();
     let statement = Signed::by_server(&p.server_signing, "device", &device_items(&p));
+    items_of_device((up, down), [p.signing.id(), p.decryption.id()], statement.bytes())
+}
+
+/// The same of a device with these keys, signing and decryption, of which this is stated.
+pub fn items_of_device(
+    (up, down): (Vec<u8>, Vec<u8>),
+    [signing, decryption]: [[u8; 32]; 2],
+    statement: Vec<u8>,
+) -> Vec<Vec<u8>> {
+    let p = Parties::new();
     vec![
         tstr("twinseal-receipt-v1"),
         bstr(trade_id()),
@@ -30,13 +40,13 @@ pub fn items_of(up: Vec<u8>, down: Vec<u8>) -> Vec<Vec<u8>> {
         bstr(p.device_id),
         bstr(p.serial()),
         uint(p.generation.into()),
-        bstr(p.signing.id()),
-        bstr(p.decryption.id()),
+        bstr(signing),
+        bstr(decryption),
         up,
         down,
         uint(1_760_000_600),
         uint(1_760_000_700),
-        bstr(statement.bytes()),
+        bstr(statement),
         bstr(p.statement()),
     ]
 }
@@ -64,7 +74,7 @@ impl Sign {
 }
 
 /// Sig_structure of one signer (RFC 9052 section 4.4).
-fn to_sign(body: &[u8], protected: &[u8], aad: &[u8], payload: &[u8]) -> Vec<u8> {
+pub fn to_sign(body: &[u8], protected: &[u8], aad: &[u8], payload: &[u8]) -> Vec<u8> {
     array(&[tstr("Signature"), bstr(body), bstr(protected), bstr(aad), bstr(payload)])
 }
 

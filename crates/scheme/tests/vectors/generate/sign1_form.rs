@@ -1,7 +1,7 @@
 //! The one form of a COSE_Sign1: around the serial layer of a message up.
 
 use super::{Messages, last_changed};
-use crate::crypto::Key;
+use crate::crypto::{Key, drawn};
 use crate::forge::{KEY, Sign1, labels_map};
 use crate::format::Vector;
 use crate::wire::{NULL, array, bstr, int};
@@ -66,7 +66,6 @@ const CHANGES: [(&str, &str, &str, Change); 13] = [
 fn shapes() -> Vec<Shape> {
     vec![
         ("alg-other", "ES384 as the algorithm", vec![(1, int(-35))]),
-        ("alg-rsa", "PS256 as the algorithm", vec![(1, int(-37))]),
         ("alg-es256k", "ES256K as the algorithm", vec![(1, int(-47))]),
         ("alg-missing", "no algorithm", vec![]),
         ("alg-long", "the algorithm longer than it must be", vec![(1, vec![0x38, 0x06])]),
@@ -91,7 +90,14 @@ fn signatures(m: &Messages) -> Vec<Vector> {
     let order =
         crate::format::unhex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
     let other = Key::new("another device's signing key");
+    let ps256 = Sign1 {
+        protected: bstr(labels_map(&[(1, int(-37))])),
+        signature: bstr(drawn::<256>("signature")),
+        ..signed.clone()
+    };
+    let ps256 = up.vector(&ps256.bytes());
     vec![
+        ps256.refused("unknown-key", "sign1-alg-rsa", "PS256, by a device that has a P-256 key"),
         with("high-s", "high-s", "s in the upper half, as valid as the other", &high),
         with("high-s", "s-order", "s equal to the order", &[r, &order].concat()),
         with(wrong, "s-zero", "s zero", &[r, &[0; 32]].concat()),

@@ -3,6 +3,7 @@
 use twinseal_scheme::answer::{Ack, Answer, Fetch, FetchRoute};
 use twinseal_scheme::device_statement::DeviceStatement;
 use twinseal_scheme::id::{DeviceId, ServerId};
+use twinseal_scheme::keys::SigningPublic;
 use twinseal_scheme::server_keys::ServerKeys;
 
 use super::state::{self, Replay, public, secret, signature};
@@ -89,16 +90,23 @@ fn device(i: &Inputs) -> Outcome {
         let again = statement.unsigned().finish(&signature(i, "seal-signature"));
         assert!(again == bytes_in, "signed anew");
     }
-    Ok(vec![
+    let signing = match &statement.signing {
+        SigningPublic::Es256(key) => vec![bytes("out-signing", key.point())],
+        key => vec![
+            word("out-signing-algorithm", key.algorithm().number()),
+            bytes("out-signing-spki", key.spki()),
+        ],
+    };
+    let others = vec![
         bytes("out-server-id", statement.server_id.0),
         bytes("out-device-id", statement.device_id.0),
         bytes("out-serial", statement.serial.as_bytes()),
         word("out-generation", statement.generation),
         word("out-keyset", statement.keyset),
-        bytes("out-signing", statement.signing.point()),
         bytes("out-decryption-id", statement.decryption.0),
         word("out-assurance", statement.assurance),
         bytes("out-verdict", statement.verdict),
         word("out-enrolled", statement.enrolled_s),
-    ])
+    ];
+    Ok([signing, others].concat())
 }

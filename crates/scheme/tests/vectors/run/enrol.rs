@@ -9,7 +9,7 @@ use twinseal_scheme::enrol::{
 };
 use twinseal_scheme::id::{EnrolId, KeyId};
 
-use super::state::{self, Replay, bond, chain, public, secret, signature};
+use super::state::{self, Replay, bond, chain, public, secret, signature, signing_key};
 use super::{Operation, Outcome};
 use crate::format::{Inputs, bytes, word};
 use crate::wire::{NULL, array, bstr, map, tstr, uint};
@@ -141,7 +141,7 @@ fn m5(i: &Inputs) -> Outcome {
     let m5 = i.bytes("m5");
     let hashes = ["m0", "m1", "m2", "m3", "m4"].map(|message| hash(i, message));
     let expected = ConfirmationKey::new(&chain(i)).confirm(&hashes);
-    let confirmation = Confirmation::verify(&m5, &public(i, "device-signing"), &expected)?;
+    let confirmation = Confirmation::verify(&m5, &signing_key(i, "device-signing"), &expected)?;
     assert_eq!(Confirmation::route(&m5), Ok(confirmation.enrol_id));
     Ok(vec![
         bytes("out-enrol-id", confirmation.enrol_id.0),
@@ -173,9 +173,15 @@ fn re_enrolment(i: &Inputs) -> Outcome {
     let bond = bond(i);
     let name = i.bytes("ak-name");
     let generation = i.number("old-generation");
-    let expected =
-        re_enrolment_proof(&hash(i, "m0"), &bond.device_id, generation, &bond.serial, &name);
-    verify_re_enrolment_proof(&i.bytes("proof"), &public(i, "old-signing"), &expected)?;
+    let expected = re_enrolment_proof(
+        bond.signing.algorithm(),
+        &hash(i, "m0"),
+        &bond.device_id,
+        generation,
+        &bond.serial,
+        &name,
+    );
+    verify_re_enrolment_proof(&i.bytes("proof"), &signing_key(i, "old-signing"), &expected)?;
     Ok(vec![])
 }
 

@@ -1,11 +1,12 @@
 //! Envelopes and their layers.
 
 use twinseal_scheme::epoch::ClosedEpoch;
+use twinseal_scheme::keys::DecryptionPublic;
 use twinseal_scheme::message::{
     DownOpening, Envelope, Opened, Outer, open_up, open_up_closed, seal_down, seal_up,
 };
 
-use super::state::{self, Replay, bond, public, secret, signature};
+use super::state::{self, Replay, bond, public, secret};
 use super::{Operation, Outcome};
 use crate::format::{Field, Inputs, bytes, word};
 
@@ -40,7 +41,7 @@ fn up(i: &Inputs) -> Outcome {
         let mut rng = Replay::of(i, &["seal-random"]);
         let (outer, seq) = (outer(i), i.number("seal-seq"));
         let unsigned = seal_up(&bond, &keys, outer, seq, &opened.content, &mut rng)?;
-        assert!(unsigned.finish(&signature(i, "seal-signature"))? == envelope, "sealed anew");
+        assert!(unsigned.finish(&i.bytes("seal-signature"))? == envelope, "sealed anew");
     }
     Ok(outputs(opened))
 }
@@ -53,17 +54,23 @@ fn up_closed(i: &Inputs) -> Outcome {
     open_up_closed(&bond, &closed, &Envelope::decode(&i.bytes("envelope"))?).map(outputs)
 }
 
-/// As a chip would: it gives `z` for the point that it is shown.
+/// As a chip would: it gives `z` for what it is shown, a point or an encrypted key.
 fn down(i: &Inputs) -> Outcome {
     let (bond, (_, keys)) = (bond(i), state::epoch(i));
     let envelope = i.bytes("envelope");
     let opening = DownOpening::begin(&bond, &keys, &Envelope::decode(&envelope)?)?;
     let opened = opening.finish(&secret(i, "z"), &public(i, "server-signing"))?;
     if i.has("seal-outer") {
-        let mut rng = Replay::of(i, &["seal-random", "seal-ephemeral-private"]);
+        let drawn: &[&str] = match bond.decryption {
+            DecryptionPublic::EcdhEs(_) => &["seal-random", "seal-ephemeral-private"],
+            DecryptionPublic::RsaOaep(_) => {
+                &["seal-random", "seal-content-random", "seal-oaep-seed"]
+            }
+        };
+        let mut rng = Replay::of(i, drawn);
         let (outer, seq) = (outer(i), i.number("seal-seq"));
         let unsigned = seal_down(&bond, &keys, outer, seq, &opened.content);
-        let sealed = unsigned.finish(&signature(i, "seal-signature"), &mut rng)?;
+        let sealed = unsigned.finish(&i.fixed("seal-signature"), &mut rng)?;
         assert!(sealed == envelope, "sealed anew");
     }
     Ok(outputs(opened))

@@ -5,7 +5,10 @@ use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochSecret};
 use twinseal_scheme::id::{DeviceId, ServerId};
-use twinseal_scheme::keys::{KemPrivate, KemPublic, P256Private, P256Public, Signature};
+use twinseal_scheme::keys::{
+    DecryptionPublic, KemPrivate, KemPublic, P256Private, P256Public, Signature, SigningAlgorithm,
+    SigningPublic,
+};
 use twinseal_scheme::serial::HardwareSerial;
 
 use crate::format::Inputs;
@@ -17,9 +20,23 @@ pub fn bond(i: &Inputs) -> Bond {
         serial: HardwareSerial::from_bytes(i.fixed("serial")),
         generation: i.number("generation"),
         keyset: i.number("keyset"),
-        signing: public(i, "device-signing"),
-        decryption: public(i, "device-decryption"),
+        signing: signing_key(i, "device-signing"),
+        decryption: match i.has("device-decryption-spki") {
+            true => DecryptionPublic::from_spki(&i.bytes("device-decryption-spki")).unwrap(),
+            false => DecryptionPublic::EcdhEs(public(i, "device-decryption")),
+        },
     }
+}
+
+/// A point, or an algorithm and a SubjectPublicKeyInfo.
+pub fn signing_key(i: &Inputs, key: &str) -> SigningPublic {
+    let spki = format!("{key}-spki");
+    if !i.has(&spki) {
+        return SigningPublic::Es256(public(i, key));
+    }
+    let number = i.word(&format!("{key}-algorithm")).parse().unwrap();
+    let algorithm = SigningAlgorithm::of_number(number).unwrap();
+    SigningPublic::from_spki(algorithm, &i.bytes(&spki)).unwrap()
 }
 
 pub fn public(i: &Inputs, key: &str) -> P256Public {

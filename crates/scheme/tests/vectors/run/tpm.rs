@@ -94,9 +94,9 @@ fn device_keys(i: &Inputs) -> Outcome {
         bytes("out-srk-name", keys.srk_name.as_bytes()),
         bytes("out-ak-name", keys.ak_name.as_bytes()),
         bytes("out-signing-name", keys.signing.name.as_bytes()),
-        bytes("out-signing-spki", keys.signing.spki_der),
+        bytes("out-signing-spki", keys.signing.key.spki()),
         bytes("out-decryption-name", keys.decryption.name.as_bytes()),
-        bytes("out-decryption-spki", keys.decryption.spki_der),
+        bytes("out-decryption-spki", keys.decryption.key.spki()),
         bytes("out-serial-key-name", keys.serial_name.as_bytes()),
         bytes("out-serial-key-spki", keys.serial.spki()),
     ])

@@ -3,6 +3,7 @@
 use twinseal_scheme::Reason;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::id::{InnerHash, ServerId, TradeId};
+use twinseal_scheme::keys::SigningAlgorithm;
 use twinseal_scheme::message::Outer;
 use twinseal_scheme::receipt::SignedReceipt;
 use twinseal_scheme::trade::{Chain, Close, Content, Receipt, Received, Row, Trade, Withdraw};
@@ -144,8 +145,10 @@ fn receipt(i: &Inputs) -> Outcome {
 /// The last signature of a receipt that both have signed, added to it once more.
 fn anew(signed: &SignedReceipt, encoded: &[u8]) -> Result<(), Reason> {
     if signed.is_countersigned() {
-        let signature = encoded.last_chunk::<64>().unwrap();
-        let again = signed.clone().countersign(*signature)?.encode();
+        let len =
+            if signed.device.signing.algorithm() == SigningAlgorithm::Es256 { 64 } else { 256 };
+        let signature = encoded[encoded.len() - len..].to_vec();
+        let again = signed.clone().countersign(signature)?.encode();
         assert!(again == encoded, "countersigned anew");
     }
     Ok(())
