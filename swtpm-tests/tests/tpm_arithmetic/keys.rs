@@ -3,6 +3,7 @@
 use std::array;
 
 use twinseal_scheme::Reason;
+use twinseal_scheme::keys::SigningAlgorithm;
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::tpm::{
     Attest, Certification, DeviceKeyClaims, EndorsementKey, Hierarchy, Name, Public, QualifiedName,
@@ -156,8 +157,20 @@ fn rsa_keys_bound_to_a_scheme_are_accepted_and_unbound_ones_are_not() {
             device.decryption = device.bench.child(srk, 0x8100_0021, oaep, &with("decrypt"));
         })
     };
-    for signing in ["rsa2048:rsapss-sha256:null", "rsa2048:rsassa-sha256:null"] {
-        assert!(rsa(signing).verify().is_ok(), "{signing}");
+    for (signing, algorithm) in [
+        ("rsa2048:rsapss-sha256:null", SigningAlgorithm::Ps256),
+        ("rsa2048:rsassa-sha256:null", SigningAlgorithm::Rs256),
+    ] {
+        let device = rsa(signing);
+        let keys = device.verify().unwrap();
+        assert_eq!(keys.signing.key.algorithm(), algorithm);
+        // What tpm2-tools say the key is, we say too.
+        let read = |key: &Key| {
+            device.bench.tool(&format!("tpm2_readpublic -c {} -f der -o @spki", key.context()));
+            device.bench.read("spki")
+        };
+        assert_eq!(keys.signing.key.spki(), read(&device.signing));
+        assert_eq!(keys.decryption.key.spki(), read(&device.decryption));
     }
     assert_eq!(rsa("rsa2048:null:null").verify().err(), Some(Reason::SigningScheme));
 }
