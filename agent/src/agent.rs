@@ -78,13 +78,14 @@ impl Agent {
         self.engine.current_status()
     }
 
-    /// What the chip is.
+    /// What the chip is. The chip works for this caller, in his turn.
     ///
     /// # Errors
     /// Those of the chip.
-    pub async fn hardware(&self) -> Result<Hardware, Error> {
-        let description = self.engine.chip().describe().await?;
-        let ek = self.engine.endorsement_key().await?;
+    pub async fn hardware(&self, caller: &Caller) -> Result<Hardware, Error> {
+        let chip = self.engine.hardware.lane(caller.uid.into());
+        let description = chip.describe().await?;
+        let ek = self.engine.endorsement_key(&chip).await?;
         Ok(Hardware {
             kind: word(description.kind),
             manufacturer: description.manufacturer,
@@ -102,7 +103,8 @@ impl Agent {
     /// [`Kind::NotAllowed`] for everybody but root and the operators' group; those of the chip.
     pub async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
         self.engine.access.operator(caller)?;
-        let ek = self.engine.endorsement_key().await?;
+        let chip = self.engine.hardware.lane(caller.uid.into());
+        let ek = self.engine.endorsement_key(&chip).await?;
         let serial = EndorsementKey::parse(&ek.public)?.serial();
         Ok(Identity { serial, ek_certificate: ek.certificate })
     }
@@ -355,8 +357,12 @@ impl Agent {
     }
 
     /// Where the server is: the URL out of the enrolment link, which the agent does not read.
-    pub fn origin(&self) -> Option<String> {
-        self.engine.current_origin()
+    ///
+    /// # Errors
+    /// [`Kind::NotAllowed`] for everybody but root and the couriers' group.
+    pub fn origin(&self, caller: &Caller) -> Result<Option<String>, Error> {
+        self.engine.access.courier(caller)?;
+        Ok(self.engine.current_origin())
     }
 
     /// The next thing to carry; waits for one as long as `wait`. Several can be under way.

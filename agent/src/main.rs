@@ -1,5 +1,6 @@
 //! twinseal-agent: the agent as a system service.
 
+use std::alloc::System;
 use std::env;
 use std::io::IsTerminal;
 use std::os::linux::net::SocketAddrExt;
@@ -9,10 +10,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use twinseal_agent::{Agent, Config, bus};
 use zbus::connection;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes whatever is given back: messages pass through many hands that do not.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Keeps this device's keys in its chip, seals and opens messages for the applications on the
 /// system bus. It needs no network.
@@ -31,6 +38,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(error) = quiet_tss() {
         eprintln!("twinseal-agent cannot start itself again: {error}");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = keep_memory_private() {
+        eprintln!("twinseal-agent cannot keep its memory out of core dumps: {error}");
         return ExitCode::FAILURE;
     }
     let filter = EnvFilter::try_from_env("TWINSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -64,6 +75,12 @@ fn quiet_tss() -> std::io::Result<()> {
         .args(env::args_os().skip(1))
         .env("TSS2_LOG", "all+NONE")
         .exec())
+}
+
+/// Memory that holds keys goes into no core dump, and to no other process of this user.
+fn keep_memory_private() -> std::io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 async fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {

@@ -25,6 +25,7 @@ mod http;
 mod monitor;
 mod plan;
 mod ports;
+pub mod probe;
 mod programs;
 mod recorder;
 mod relay;

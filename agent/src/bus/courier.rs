@@ -15,7 +15,7 @@ pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
         .method("Next", &["wait_ms", "options"], &["id", "kind", "body"], View::next)
         .method("Answer", &["id", "outcome", "body", "options"], &[], View::answer)
         .property("Origin", |view| {
-            std::future::ready(Ok::<_, Error>(view.agent.origin().unwrap_or_default()))
+            std::future::ready(view.agent.origin(&view.caller).map(Option::unwrap_or_default))
         })
 });
 

@@ -41,7 +41,7 @@ pub async fn publish(agent: Agent, bus: Connection) -> zbus::Result<Service> {
     let events = agent.subscribe();
     Service::start(bus.clone(), BUS_NAME, ROOT_PATH, |signals| {
         tokio::spawn(announce::run(events, signals));
-        Arc::new(tree::Tree { agent, bus })
+        Arc::new(tree::Tree { agent, bus, asking: Arc::default() })
     })
     .await
 }

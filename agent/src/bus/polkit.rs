@@ -1,6 +1,7 @@
 //! Whether an administrator lets a caller do something: polkit's word, or no.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
@@ -14,16 +15,48 @@ use crate::{Error, Kind};
 /// The action of enrolling this device (`agent/dist/org.twinseal.policy`).
 pub(super) const ENROL: &str = "org.twinseal.enrol";
 
+/// The users about whom polkit is being asked: about each once at a time, so that nobody keeps it
+/// from answering for others.
+#[derive(Default)]
+pub(super) struct Asking(Mutex<HashSet<u32>>);
+
+/// A question under way.
+struct Question<'a> {
+    asking: &'a Asking,
+    uid: u32,
+}
+
+impl Asking {
+    fn begin(&self, uid: u32) -> Result<Question<'_>, Error> {
+        match self.lock().insert(uid) {
+            true => Ok(Question { asking: self, uid }),
+            false => Err(Error::new(Kind::Busy, "an administrator is being asked already")),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.asking.lock().remove(&self.uid);
+    }
+}
+
 /// Asks polkit. The subject is the caller's connection, never a process.
 ///
 /// # Errors
 /// [`Kind::NotAllowed`] for everything but a clear yes to a caller who is still there: a no, no
-/// polkit, a failing one, and a caller who has left.
+/// polkit, a failing one, and a caller who has left. [`Kind::Busy`] while this user is asked about.
 pub(super) async fn authorise(
+    asking: &Asking,
     bus: &Connection,
     request: &Request,
     action: &str,
 ) -> Result<(), Error> {
+    let _question = asking.begin(request.session.uid)?;
     let refused = match check(bus, request, action).await {
         Ok(Verdict::Yes) => return Ok(()),
         Ok(Verdict::No) => "an administrator has to allow this",

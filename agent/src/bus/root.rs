@@ -20,6 +20,7 @@ pub(super) struct View {
     pub(super) caller: Caller,
     pub(super) request: Request,
     pub(super) bus: Connection,
+    pub(super) asking: Arc<polkit::Asking>,
 }
 
 pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
@@ -49,7 +50,7 @@ impl View {
         (link, user_info, _): (String, HashMap<String, OwnedVariant>, NoOptions),
     ) -> Result<(OwnedObjectPath,), Error> {
         let user_info = texts(user_info)?;
-        polkit::authorise(&self.bus, &self.request, polkit::ENROL).await?;
+        polkit::authorise(&self.asking, &self.bus, &self.request, polkit::ENROL).await?;
         let job = self.agent.enrol(&self.caller, &link, user_info).await?;
         Ok((object_path(job_path(self.caller.uid, job))?,))
     }
@@ -58,7 +59,7 @@ impl View {
         self: Arc<Self>,
         (link, _): (String, NoOptions),
     ) -> Result<(OwnedObjectPath,), Error> {
-        polkit::authorise(&self.bus, &self.request, polkit::ENROL).await?;
+        polkit::authorise(&self.asking, &self.bus, &self.request, polkit::ENROL).await?;
         let job = self.agent.recover(&self.caller, &link).await?;
         Ok((object_path(job_path(self.caller.uid, job))?,))
     }
@@ -108,7 +109,7 @@ impl View {
     }
 
     async fn hardware(self: Arc<Self>) -> Result<HashMap<String, Variant<'static>>, Error> {
-        let chip = self.agent.hardware().await?;
+        let chip = self.agent.hardware(&self.caller).await?;
         Ok([
             ("kind", Variant::from(chip.kind)),
             ("manufacturer", chip.manufacturer.into()),

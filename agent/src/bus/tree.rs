@@ -8,7 +8,7 @@ use zbus::{Connection, OwnedObjectPath};
 use super::interface::Pending;
 use super::object::{Object, Objects, Request};
 use super::session::Session;
-use super::{courier, job, root, trade};
+use super::{courier, job, polkit, root, trade};
 use crate::{Agent, Error, JobId, Kind, TradeId};
 
 /// The agent's objects.
@@ -16,6 +16,7 @@ pub(super) struct Tree {
     pub(super) agent: Agent,
     /// For questions to polkit.
     pub(super) bus: Connection,
+    pub(super) asking: Arc<polkit::Asking>,
 }
 
 impl Objects for Tree {
@@ -30,6 +31,7 @@ impl Objects for Tree {
                         caller,
                         request: request.clone(),
                         bus: self.bus.clone(),
+                        asking: Arc::clone(&self.asking),
                     };
                     let view = Arc::new(view);
                     let object = Object::default().with(&*root::INTERFACE, Arc::clone(&view));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use twinseal_scheme::Reason;
 use twinseal_scheme::answer::Ack;
 use twinseal_scheme::direction::Direction;
@@ -36,15 +37,15 @@ impl Engine {
         &self,
         epoch: &OpenEpoch,
         turn: u64,
-        bytes: &[u8],
+        envelope: &Envelope,
     ) -> Result<Opened, Error> {
-        let envelope = Envelope::decode(bytes)?;
-        let opened = self.take_layers_off(epoch, turn, &envelope).await?;
+        let opened = self.take_layers_off(epoch, turn, envelope).await?;
         let content = Content::decode(&opened.content)?;
         Ok(Opened { content, outer: envelope.route.outer })
     }
 
-    /// All layers of a message down, each as it was found.
+    /// All layers of a message down, each as it was found. Where the key layer stands outside,
+    /// whoever makes envelopes makes the chip work, so that attempts in vain are limited.
     pub(super) async fn take_layers_off(
         &self,
         epoch: &OpenEpoch,
@@ -52,12 +53,20 @@ impl Engine {
         envelope: &Envelope,
     ) -> Result<message::Opened, Error> {
         let opening = DownOpening::begin(&epoch.bond, &epoch.keys, envelope)?;
+        let is_unproven = envelope.route.outer == Outer::Key;
+        if is_unproven {
+            lock(&self.attempts).begin(turn, Instant::now())?;
+        }
         let (chip, key) = (self.hardware.lane(turn), &epoch.device_keys.decryption);
         let secret = match opening.encapsulation() {
             Encapsulation::EcdhEs(ephemeral) => chip.agree(key, *ephemeral.point()).await?,
             Encapsulation::RsaOaep(encrypted_key) => chip.decrypt(key, *encrypted_key).await?,
         };
-        Ok(opening.finish(&secret, &epoch.server_keys.signing)?)
+        let opened = opening.finish(&secret, &epoch.server_keys.signing)?;
+        if is_unproven {
+            lock(&self.attempts).opened(turn);
+        }
+        Ok(opened)
     }
 
     /// A message that a fetch has brought.
@@ -66,7 +75,7 @@ impl Engine {
         epoch: &Arc<OpenEpoch>,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let opened = self.open_down(epoch, OWN_LANE, bytes).await?;
+        let opened = self.open_down(epoch, OWN_LANE, &Envelope::decode(bytes)?).await?;
         let mut lane = self.lane.lock().await;
         self.deliver(&mut lane, opened).await.map(drop)
     }

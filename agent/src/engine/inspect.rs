@@ -2,10 +2,11 @@
 //! shows its owner no more than he has sealed or may open.
 
 use twinseal_scheme::direction::Direction;
-use twinseal_scheme::message::{Envelope, Opened, open_up};
+use twinseal_scheme::message::{Opened, open_up};
 use twinseal_scheme::trade::Content;
 
 use super::Engine;
+use super::trades::nested_as;
 use crate::{Caller, Error, Kind, TradeId};
 
 impl Engine {
@@ -16,8 +17,8 @@ impl Engine {
         bytes: &[u8],
     ) -> Result<Opened, Error> {
         let epoch = self.epoch()?;
-        self.owned(caller, id).await?;
-        let envelope = Envelope::decode(bytes)?;
+        let row = self.owned(caller, id).await?;
+        let envelope = nested_as(&row.trade, bytes)?;
         let opened = match envelope.route.direction {
             Direction::Up => open_up(&epoch.bond, &epoch.keys, &envelope)?,
             Direction::Down => self.take_layers_off(&epoch, caller.uid.into(), &envelope).await?,

@@ -6,6 +6,7 @@
 //! again until it succeeds.
 
 mod answers;
+mod attempts;
 mod carrier;
 mod contact;
 mod delivery;
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use twinseal_hardware::{Hardware, Lane as Chip};
 
+use self::attempts::Attempts;
 use self::carrier::Carrier;
 use self::contact::Contact;
 use self::offers::Listeners;
@@ -59,6 +61,7 @@ pub(crate) struct Engine {
     /// Held while something to carry is chosen.
     choosing: tokio::sync::Mutex<()>,
     contact: Mutex<Contact>,
+    attempts: Mutex<Attempts>,
     /// A trade has changed.
     news: watch::Sender<()>,
     /// There is, or may be, something to carry.
@@ -96,6 +99,7 @@ impl Engine {
             carrier: Mutex::default(),
             choosing: tokio::sync::Mutex::default(),
             contact: Mutex::new(Contact::new(Instant::now())),
+            attempts: Mutex::default(),
             news: watch::channel(()).0,
             work: watch::channel(()).0,
             unsettled: Notify::new(),

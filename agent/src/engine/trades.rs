@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rand_core::{OsRng, RngCore};
 use tokio::time::{Instant, timeout_at};
+use twinseal_scheme::Reason;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::id::TradeId;
+use twinseal_scheme::message::Envelope;
 use twinseal_scheme::trade::{Content, Kind as TradeKind, Service, Stage, Trade, Withdrawn};
 
 use super::Engine;
@@ -100,8 +102,9 @@ impl Engine {
         envelope: &[u8],
     ) -> Result<Message, Error> {
         let epoch = self.epoch()?;
-        self.owned(caller, id).await?;
-        let opened = self.open_down(&epoch, caller.uid.into(), envelope).await?;
+        let row = self.owned(caller, id).await?;
+        let envelope = nested_as(&row.trade, envelope)?;
+        let opened = self.open_down(&epoch, caller.uid.into(), &envelope).await?;
         if opened.content.trade != id {
             return Err(Error::new(Kind::Rejected, "this message is of another trade")
                 .and("open it with that one"));
@@ -237,6 +240,19 @@ fn next_content(trade: &mut Trade, payload: Vec<u8>, content_type: &str) -> Resu
     match trade.kind() {
         Some(TradeKind::Exchange) => Ok(trade.reply(content_type, payload)?),
         _ => Ok(trade.data(content_type, payload)?),
+    }
+}
+
+/// An envelope of the trade's order. In another it would be refused after the chip's work, and
+/// who forges it chooses the order.
+///
+/// # Errors
+/// The reasons of form; [`Reason::WrongOrder`].
+pub(super) fn nested_as(trade: &Trade, bytes: &[u8]) -> Result<Envelope, Reason> {
+    let envelope = Envelope::decode(bytes)?;
+    match envelope.route.outer == trade.outer() {
+        true => Ok(envelope),
+        false => Err(Reason::WrongOrder),
     }
 }
 

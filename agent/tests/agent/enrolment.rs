@@ -22,9 +22,9 @@ async fn an_agent_enrols_on_both_kinds_of_ek_and_opens_its_first_epoch() {
         world.enrol().await.unwrap();
         let status = world.agent().status();
         assert_eq!((status.assurance.as_str(), status.pending), ("tpm-ek", 0));
-        assert_eq!(world.agent().origin().as_deref(), Some("http://localhost:1"));
+        assert_eq!(world.agent().origin(&root()).unwrap().as_deref(), Some("http://localhost:1"));
         assert_eq!(world.server.device().epoch(), 1);
-        let hardware = world.agent().hardware().await.unwrap();
+        let hardware = world.agent().hardware(&root()).await.unwrap();
         assert_eq!(hardware.kind, "tpm");
         assert!(hardware.ek.starts_with(if kind == EkKind::Rsa2048 { "rsa" } else { "ecc" }));
         let identity = world.agent().identity(&root()).await.unwrap();

@@ -3,7 +3,9 @@
 
 mod answers;
 mod callers;
+mod capture;
 mod enrolment;
+mod forgeries;
 mod restarts;
 mod server;
 mod trades;

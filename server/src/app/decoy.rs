@@ -10,7 +10,6 @@ use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys};
 use twinseal_scheme::id::{DeviceId, KeyId, ServerId};
 use twinseal_scheme::keys::{DecryptionPublic, P256Private, P256Public, SigningPublic};
-use twinseal_scheme::message::Route;
 use twinseal_scheme::serial::HardwareSerial;
 
 use crate::store::Standing;
@@ -52,8 +51,8 @@ impl Decoy {
     }
 
     /// Keys of an epoch that was never opened.
-    pub(super) fn epoch_keys(&self, route: &Route) -> Arc<EpochKeys> {
-        let chain = ChainKey::kept(route.epoch, self.chain.clone());
-        Arc::new(EpochKeys::opening(&chain, route.sequence))
+    pub(super) fn epoch_keys(&self, epoch: u64, sequence: u64) -> Arc<EpochKeys> {
+        let chain = ChainKey::kept(epoch, self.chain.clone());
+        Arc::new(EpochKeys::opening(&chain, sequence))
     }
 }

@@ -29,9 +29,14 @@ impl App {
         let last = last.filter(|last| last.opening.epoch == route.epoch);
         let keys = match &last {
             Some(last) => self.epoch_keys(&standing, last).await?,
+            // As much work as for a device that is known.
+            None => self.decoy.epoch_keys(route.epoch, 0),
+        };
+        let opened = Fetch::open(&route, &sealed, &keys);
+        let fetch = match last {
+            Some(_) => opened.map_err(Error::Hidden)?,
             None => return Err(Error::Hidden(Reason::EpochNotOpen)),
         };
-        let fetch = Fetch::open(&route, &sealed, &keys).map_err(Error::Hidden)?;
         let answer = match self.refusal(&standing, keys.sequence)? {
             Some(answer) => answer,
             None => {

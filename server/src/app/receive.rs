@@ -83,7 +83,7 @@ impl App {
             }
             (Err(reason), ..) => {
                 // As much work as for a device that is known.
-                let keys = Keys::Open(self.decoy.epoch_keys(route));
+                let keys = Keys::Open(self.decoy.epoch_keys(route.epoch, route.sequence));
                 let _ = self.unseal(request, &keys).await?;
                 return Err(Error::Hidden(reason));
             }

@@ -177,7 +177,9 @@ fn shown(device: &store::Device) -> Output {
             value.escape_debug()
         ));
     }
-    device.verdict.lines().for_each(|line| text.push_str(&format!("EK           {line}\n")));
+    for line in device.verdict.lines() {
+        text.push_str(&format!("EK           {}\n", line.escape_debug()));
+    }
     Output::new(text.trim_end(), device_json(device))
 }
 

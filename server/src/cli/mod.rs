@@ -14,6 +14,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getuid, set_dumpable_behavior, setrlimit,
+};
 
 use crate::app::{App, Folders, Policy};
 use crate::http::Limits;
@@ -71,12 +74,22 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.common.json;
+    if let Err(error) = keep_memory_private() {
+        let next = "Start it where a process may limit itself.";
+        return output::print(Err(Failure::new("limits", error.to_string(), next)), json);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(cli)),
         Err(error) => Err(Failure::new("runtime", error.to_string(), "Try again.")),
     };
     output::print(result, json)
+}
+
+/// Memory that holds keys goes into no core dump, and to no other process of this user.
+fn keep_memory_private() -> std::io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 async fn dispatch(cli: Cli) -> Result<Output, Failure> {
@@ -108,8 +121,6 @@ impl Common {
 
     /// Who sits at the terminal, for the audit record: the user that owns this process.
     fn caller(&self) -> Caller {
-        use std::os::unix::fs::MetadataExt;
-        let uid = std::fs::metadata("/proc/self").map(|metadata| metadata.uid());
-        Caller::Cli(uid.map_or_else(|_| "unknown".into(), |uid| format!("uid {uid}")))
+        Caller::Cli(format!("uid {}", getuid().as_raw()))
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -91,6 +92,7 @@ impl Serve {
     pub(super) async fn run(self, common: &Common) -> Result<Output, Failure> {
         let options = self.options()?;
         options.start_log()?;
+        raise_descriptor_limit();
         let app = Arc::new(common.app_with(options.policy()).await?);
         app.check_mark().await?;
         let listeners = Listeners::bind(&options.device()?, &options.backend()?).await?;
@@ -208,6 +210,16 @@ fn endpoint(
         _ => return Err(wrong("HTTPS needs both a certificate chain and its key")),
     };
     Ok(Endpoint { listen, tls })
+}
+
+/// Two full listeners have more connections than the usual first limit of open files. What the
+/// system does not give is said: then connections wait.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Done when the process is asked to end.

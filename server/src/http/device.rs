@@ -38,6 +38,6 @@ async fn answer(app: &App, kind: Kind, request: Request) -> Result<Vec<u8>, Erro
     if request.headers().get(header::CONTENT_TYPE).is_none_or(|value| value != error::COSE) {
         return Err(Error::Refused(Reason::WrongShape));
     }
-    let body = request::body(request.into_body(), app.limits.device_body_max, &app.limits).await?;
+    let body = request::body(request, app.limits.device_body_max, &app.limits).await?;
     app.carry(kind, &body).await
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Limits on everything that a peer can make the server hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections of one listener at one time. Further ones wait to be accepted.
+    /// Connections of one listener at one time. A further one takes the place of that which has
+    /// kept the server waiting longest, or waits while all of them are worked for.
     pub connections_max: usize,
     /// Long polls at one time; further ones are answered at once.
     pub polls_max: usize,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -15,12 +17,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::Limits;
+use super::places::{Holding, Place, Places};
 
 /// How long to wait after a failed accept: it fails when file descriptors run out, and
 /// trying again at once would only burn the processor.
@@ -87,14 +90,17 @@ impl Listener {
         limits: Limits,
         mut stop: watch::Receiver<bool>,
     ) {
-        let permits = Arc::new(Semaphore::new(limits.connections_max));
+        let places = Places::new(limits.connections_max);
         let mut connections = JoinSet::new();
-        while let Some(stream) = self.accept(&permits, &mut stop, &mut connections).await {
-            let (stream, permit) = stream;
+        while let Some((stream, holding)) = self.accept(&places, &mut stop, &mut connections).await
+        {
             let (tls, router, stop) = (self.tls.clone(), router.clone(), stop.clone());
             connections.spawn(async move {
-                connection(stream, tls, router, limits, stop).await;
-                drop(permit);
+                let place = &holding.place;
+                tokio::select! {
+                    () = connection(stream, tls, router, limits, stop, place.clone()) => (),
+                    () = place.ended() => tracing::debug!("a connection made room for another"),
+                }
             });
         }
         drop(self.tcp);
@@ -104,28 +110,31 @@ impl Listener {
         }
     }
 
-    /// The next connection, when there is room for it; `None` when it is time to stop.
+    /// The next connection, and a place for it; `None` when it is time to stop.
     async fn accept(
         &self,
-        permits: &Arc<Semaphore>,
+        places: &Arc<Places>,
         stop: &mut watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
-    ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        loop {
-            let next = async {
-                let permit = permits.clone().acquire_owned().await.ok()?;
-                Some((self.tcp.accept().await, permit))
-            };
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return None,
-                Some(_) = connections.join_next() => (),
-                accepted = next => match accepted? {
-                    (Ok((stream, _)), permit) => return Some((stream, permit)),
-                    (Err(error), _) => {
+    ) -> Option<(TcpStream, Holding)> {
+        let next = async {
+            let stream = loop {
+                match self.tcp.accept().await {
+                    Ok((stream, _)) => break stream,
+                    Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
-                },
+                }
+            };
+            Some((stream, places.take().await?))
+        };
+        let mut next = std::pin::pin!(next);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return None,
+                Some(_) = connections.join_next() => (),
+                next = &mut next => return next,
             }
         }
     }
@@ -137,13 +146,14 @@ async fn connection(
     router: Router,
     limits: Limits,
     stop: watch::Receiver<bool>,
+    place: Arc<Place>,
 ) {
     // Small replies must not wait for an acknowledgement of the last ones.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => requests(stream, router, limits, stop).await,
+        None => requests(stream, router, limits, stop, place).await,
         Some(tls) => match timeout(limits.head_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, router, limits, stop).await,
+            Ok(Ok(stream)) => requests(stream, router, limits, stop, place).await,
             _ => tracing::debug!("no TLS handshake"),
         },
     }
@@ -154,12 +164,18 @@ async fn requests(
     router: Router,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
+    place: Arc<Place>,
 ) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

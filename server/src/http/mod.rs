@@ -5,6 +5,7 @@ mod device;
 mod error;
 mod limits;
 mod listener;
+mod places;
 mod request;
 
 pub(crate) use backend::device_json;

@@ -46,7 +46,7 @@ pub async fn open_store(place: &Place) -> (Store, ServerSecrets) {
 
 impl Device {
     /// A device with this serial, enrolled.
-    pub async fn enrolled(place: &Place, server: &Server, serial: [u8; 32]) -> Device {
+    pub async fn enrolled(place: &Place, url: &str, serial: [u8; 32]) -> Device {
         let (store, secrets) = open_store(place).await;
         let statement = store.read().await.unwrap().statement().await.unwrap();
         let server_keys = ServerKeys::verify(&statement, &secrets.server_id()).unwrap();
@@ -72,14 +72,19 @@ impl Device {
             decryption,
             server_keys,
             seq: 0,
-            url: server.device.clone(),
+            url: url.to_owned(),
             client: client(),
         }
     }
 
     /// The same, with its first epoch open.
     pub async fn ready(place: &Place, server: &Server, serial: [u8; 32]) -> Device {
-        let mut device = Device::enrolled(place, server, serial).await;
+        Device::ready_at(place, &server.device, serial).await
+    }
+
+    /// The same at this URL.
+    pub async fn ready_at(place: &Place, url: &str, serial: [u8; 32]) -> Device {
+        let mut device = Device::enrolled(place, url, serial).await;
         device.start(1).await;
         device
     }
@@ -131,6 +136,11 @@ impl Device {
     pub fn seal(&mut self, outer: Outer, content: &Content) -> Vec<u8> {
         self.seq += 1;
         self.seal_as(outer, self.seq, &content.encode())
+    }
+
+    /// Seals on after this number.
+    pub fn follow_seq(&mut self, seq: u32) {
+        self.seq = seq;
     }
 
     pub fn seal_as(&self, outer: Outer, seq: u32, content: &[u8]) -> Vec<u8> {

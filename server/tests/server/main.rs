@@ -3,7 +3,11 @@
 
 mod command_line;
 mod device;
+mod hostile;
+mod injection;
 mod limits;
+mod outside;
+mod quotas;
 mod rig;
 mod routes;
 mod secrecy;

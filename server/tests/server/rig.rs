@@ -4,9 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tempfile::TempDir;
 use twinseal_server::app::api_keys::Scope;
+use twinseal_server::app::{App, Folders, Policy};
+use twinseal_server::http::{Endpoint, Limits, Listeners};
 
 /// A folder in which a server was made.
 pub struct Place {
@@ -85,6 +89,18 @@ impl Place {
         Server { device: url("device"), backend: url("backend"), child }
     }
 
+    /// A server in this process, with these limits.
+    pub async fn serve_within(&self, limits: Limits) -> Served {
+        let folders = Folders::new(self.data(), None);
+        let app = App::open(&folders, limits, Policy::default()).await.unwrap();
+        let any = Endpoint { listen: "127.0.0.1:0".parse().unwrap(), tls: None };
+        let listeners = Listeners::bind(&any, &any).await.unwrap();
+        let url = |(scheme, address)| format!("{scheme}://{address}");
+        let (device, backend) = (url(listeners.device()), url(listeners.backend()));
+        let serving = listeners.serve(Arc::new(app), std::future::pending());
+        Served { device, backend, serving: tokio::spawn(serving) }
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -95,6 +111,24 @@ pub fn client() -> reqwest::Client {
     // The first test to come installs it; for the others it is there.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// A server that runs in this process.
+pub struct Served {
+    pub device: String,
+    pub backend: String,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The host and port of a URL.
+pub fn address(url: &str) -> &str {
+    url.split_once("://").unwrap().1
 }
 
 /// A running server; killed when it is dropped.

@@ -5,6 +5,8 @@ mod endurance;
 mod enrolment;
 mod eyes;
 mod identity;
+mod leaving;
 mod protection;
+mod raw;
 mod rsa;
 mod turns;

@@ -3,9 +3,11 @@
 use rand_core::OsRng;
 use twinseal_hardware::{AuthValue, Config, DeviceKeys, EkKind, Error, Hardware, Hierarchy, Lane};
 use twinseal_scheme::tpm::{EndorsementKey, Public, make_credential};
-use twinseal_swtpm_tests::{Exchange, Swtpm, Tap};
+use twinseal_swtpm_tests::{Exchange, Swtpm, Tap, probe};
 
 use crate::eyes::{fields, open, peer, sign_and_verify};
+use crate::leaving::template;
+use crate::raw::{ENDORSEMENT, Raw};
 
 const SIGN: u32 = 0x15d;
 
@@ -151,9 +153,11 @@ async fn a_probe_on_the_bus_sees_no_secret() {
     secrets.extend([b"owner-secret".to_vec(), b"endorsement-secret".to_vec()]);
     let seen = tap.exchanges();
     assert!(seen.len() > 40, "the tap sees everything: {}", seen.len());
+    let decrypted = probe::readable(&seen);
     for (n, secret) in secrets.iter().enumerate() {
         let leaks: Vec<_> = seen.iter().filter(|exchange| holds(exchange, secret)).collect();
         assert!(leaks.is_empty(), "secret {n} in {:x?}", leaks[0].command_code());
+        assert!(!probe::holds(&decrypted, secret), "secret {n} in a session that anybody can open");
     }
 
     // That it can see: signing goes by password, and shows the signing key's authorisation.
@@ -162,6 +166,28 @@ async fn a_probe_on_the_bus_sees_no_secret() {
     let leaks: Vec<_> = seen.iter().filter(|exchange| holds(exchange, &secrets[6])).collect();
     assert!(!leaks.is_empty());
     assert!(leaks.iter().all(|exchange| exchange.command_code() == SIGN));
+}
+
+/// That the probe would see it: the same agreement, its answer encrypted in a session without a
+/// salt, as many programs do it.
+#[tokio::test]
+async fn a_probe_on_the_bus_reads_what_an_unsalted_session_encrypts() {
+    let chip = Swtpm::start();
+    let lane_chip = open(&chip.tcti());
+    let ek = lane_chip.lane(0).endorsement_key(None).await.unwrap();
+    let keys = lane_chip.lane(0).create_keys(&ek).await.unwrap();
+    let (_, point) = peer();
+    let secret = lane_chip.lane(0).agree_serial(&keys, point).await.unwrap();
+    lane_chip.close().await;
+    let stored = fields(&keys.to_bytes());
+    let tap = Tap::on(&chip);
+    let mut raw = Raw::through(&tap);
+    let serial = raw.primary(ENDORSEMENT, &template(&stored[7], &stored[6]));
+    raw.agree_unsalted(serial, &stored[7], &point);
+    raw.flush(serial);
+    let seen = tap.exchanges();
+    assert!(!seen.iter().any(|exchange| holds(exchange, secret.expose())), "it is encrypted");
+    assert!(probe::holds(&probe::readable(&seen), secret.expose()), "and the probe reads it");
 }
 
 fn holds(exchange: &Exchange, secret: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::{OsRng, RngCore};
-use twinseal_hardware::Ek;
+use twinseal_hardware::{Ek, Lane as Chip};
 use twinseal_scheme::Reason;
 use twinseal_scheme::enrol::{Request, UserInfo};
 use twinseal_scheme::link::Link;
@@ -97,7 +97,7 @@ impl Engine {
         user_info: UserInfo,
     ) -> Result<(), Error> {
         let chip = self.chip();
-        let ek = self.endorsement_key().await?;
+        let ek = self.endorsement_key(&chip).await?;
         let keys = chip.create_keys(&ek).await?;
         if lock(&self.jobs).enrolment() != Some(job) {
             return Err(Kind::Cancelled.into());
@@ -131,9 +131,8 @@ impl Engine {
 
     /// The endorsement key that the device goes by: the one of the last enrolment, as long as it
     /// is this chip's; else the configured or the best one.
-    pub(crate) async fn endorsement_key(&self) -> Result<Ek, Error> {
+    pub(crate) async fn endorsement_key(&self, chip: &Chip) -> Result<Ek, Error> {
         let device = self.store.run(|tx| tx.device()).await?;
-        let chip = self.chip();
         if let Some(device) = device {
             let ek = chip.endorsement_key(Some(device.keys.ek_kind)).await;
             if let Ok(ek) = ek

@@ -24,6 +24,7 @@ impl Device {
         let ecdh = encryption.agree(&open.epoch_key)?;
         let kem = kem.decapsulate(&open.kem_ciphertext)?;
         self.epochs.insert(epoch, verified.keys(&chain, &ecdh, &kem));
+        self.chain_keys.push(chain.key().expose().to_vec());
         self.chain = chain;
         (self.sealed, self.down_seq) = (None, 0);
         Ok(())

@@ -12,6 +12,7 @@ impl Server {
         self.check_re_enrolment(&claim, &m0_hash, &keys)?;
         let mut secret = [0; 32];
         OsRng.fill_bytes(&mut secret);
+        self.secrets.push(secret.to_vec());
         let credential = make_credential(&keys.ek, &keys.ak_name, &secret, &mut OsRng)?;
         let mut enrol_id = EnrolId([0; 16]);
         OsRng.fill_bytes(&mut enrol_id.0);
@@ -93,6 +94,7 @@ impl Server {
         enrolling.hashes.extend([sha256(m3), sha256(&m4)]);
         let hashes = enrolling.hashes.clone().try_into().unwrap();
         enrolling.mac = ConfirmationKey::new(&secrets.chain).confirm(&hashes);
+        self.secrets.push(secrets.chain.key().expose().to_vec());
         enrolling.chain = Some((offer, secrets.chain));
         Ok(m4)
     }
@@ -136,6 +138,7 @@ impl Server {
                 srk_name: keys.srk_name.clone(),
                 signing_name: keys.signing.name.clone(),
                 chain,
+                chain_keys: vec![],
                 epochs: BTreeMap::new(),
                 accepted: HashSet::new(),
                 trades: old.map(|device| device.trades).unwrap_or_default(),

@@ -58,6 +58,8 @@ pub struct Server {
     pub device: Option<Device>,
     /// What the next message or fetch is answered, instead of being accepted.
     pub verdict: Option<Answer>,
+    /// What nobody but the two ends may ever see: credentials, chain keys.
+    pub secrets: Vec<Vec<u8>>,
     /// Replies to every request with these bytes before it.
     pub reply_prefix: Option<Vec<u8>>,
 }
@@ -78,6 +80,8 @@ pub struct Device {
     srk_name: Name,
     signing_name: Name,
     chain: ChainKey,
+    /// CK_e of every epoch.
+    pub chain_keys: Vec<Vec<u8>>,
     epochs: BTreeMap<u64, EpochKeys>,
     /// Envelopes that had an effect.
     pub accepted: HashSet<[u8; 32]>,
@@ -124,6 +128,7 @@ impl Server {
             enrolling: HashMap::new(),
             device: None,
             verdict: None,
+            secrets: vec![],
             reply_prefix: None,
         }
     }

@@ -36,7 +36,7 @@ impl FromRequest<Arc<App>> for Input {
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (content_type, uri) = (content_type.to_owned(), request.uri().clone());
         let size_max = app.limits.backend_body_max;
-        match request::body(request.into_body(), size_max, &app.limits).await {
+        match request::body(request, size_max, &app.limits).await {
             Ok(bytes) => Ok(Input { content_type, uri, bytes }),
             Err(refused) => Err(error::api_reply::<()>(Err(refused))),
         }
