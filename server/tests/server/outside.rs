@@ -95,7 +95,7 @@ async fn seen(server: &Server, kind: &str, body: Vec<u8>) -> (u16, Vec<(String, 
     (status, headers, response.text().await.unwrap())
 }
 
-/// A known device, one in another epoch, a revoked one, one that waits in quarantine, and one
+/// A known device, one that has opened no epoch, a revoked one, and one
 /// that nobody has heard of, with everything that can be forged of each.
 #[tokio::test]
 async fn unknown_known_and_revoked_devices_look_the_same_from_outside() {

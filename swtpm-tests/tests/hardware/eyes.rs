@@ -1,13 +1,20 @@
 //! What a test sees a chip with, and checks its answers by: the scheme's own parsers.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use twinseal_hardware::{ChildKey, Config, Hardware, Lane};
 use twinseal_scheme::keys::{P256Private, P256Public, SigningPublic};
 use twinseal_scheme::tpm::Public;
 
 /// A chip with empty authorisations.
+///
+/// Patient, since many chips are emulated at once here; what becomes of a deadline is shown where
+/// one is set.
 pub fn open(tcti: &str) -> Hardware {
-    Hardware::open(Config::new(tcti.parse().unwrap())).unwrap()
+    let mut config = Config::new(tcti.parse().unwrap());
+    config.limits.deadline = Duration::from_secs(240);
+    Hardware::open(config).unwrap()
 }
 
 /// The public half of a P-256 key in the chip.

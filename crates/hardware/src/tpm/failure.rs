@@ -12,9 +12,9 @@ const LAYER_MASK: u32 = 0x00ff_0000;
 const LAYER_TCTI: u32 = 0x000a_0000;
 /// A resource manager that answers in the TPM's own codes.
 const LAYER_MANAGER: u32 = 0x000b_0000;
-/// Base codes that any layer passes on: no connection, input or output error.
-const NO_CONNECTION: u32 = 0x08;
-const IO_ERROR: u32 = 0x0a;
+/// Base codes of any layer that say that no response came which is one: no connection, input or
+/// output error, malformed response, one that is too long for the library, one that is too short.
+const NO_RESPONSE: [u32; 5] = [0x08, 0x0a, 0x11, 0x12, 0x13];
 
 const FORMAT_ONE: u32 = 0x80;
 const VALUE: u32 = 0x84;
@@ -155,7 +155,7 @@ fn base(rc: u32) -> Option<u32> {
 
 fn is_transport(rc: u32) -> bool {
     let layer = rc & LAYER_MASK;
-    let passed_on = base(rc).is_none() && [NO_CONNECTION, IO_ERROR].contains(&(rc & 0xffff));
+    let passed_on = base(rc).is_none() && NO_RESPONSE.contains(&(rc & 0xffff));
     layer == LAYER_TCTI || passed_on
 }
 
@@ -200,6 +200,7 @@ mod tests {
         for (rc, command, code) in [
             (0x000a_000a, "TPM2_Sign", "absent"),
             (0x0007_000a, "TPM2_Sign", "absent"),
+            (0x0008_0012, "TPM2_GetCapability", "absent"),
             (0x0007_000b, "TPM2_Sign", "failed"),
             (0x000b_0921, "TPM2_Sign", "locked-out"),
             (0x921, "TPM2_Sign", "locked-out"),

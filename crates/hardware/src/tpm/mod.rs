@@ -34,14 +34,16 @@ impl Tpm {
     }
 
     /// Does `work`, and once more on a new connection when the old one turns out to be gone: the
-    /// chip was reset or replugged, or its resource manager restarted. `work` must be such that
-    /// doing it twice does no harm.
+    /// chip was reset or replugged, or its resource manager restarted. A new connection may meet
+    /// a fault that passes, too: it is made anew once. `work` must be such that doing it twice
+    /// does no harm.
     pub(crate) fn run<T>(
         &mut self,
         work: impl Fn(&mut Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let was_connected = self.connection.is_some();
         match self.attempt(&work) {
+            Err(Error::Absent { .. }) => self.attempt(work),
             Err(error) if was_connected && failure::wants_new_connection(&error) => {
                 self.attempt(work)
             }
