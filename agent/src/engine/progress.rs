@@ -8,6 +8,10 @@ use crate::{Caller, Error, Event, Job, JobId, JobState, Kind};
 /// Ended jobs that can still be asked for.
 const JOBS_KEPT: usize = 64;
 
+/// What a fault of the chip that passes looks like. No response, none in time, or one that says
+/// that something is full or has failed.
+const PASSING: [Kind; 4] = [Kind::ChipAbsent, Kind::Timeout, Kind::Busy, Kind::Internal];
+
 /// The jobs of this start.
 #[derive(Default)]
 pub(super) struct Jobs {
@@ -15,6 +19,8 @@ pub(super) struct Jobs {
     jobs: BTreeMap<JobId, Job>,
     /// The job of the enrolment that is under way.
     enrolment: Option<JobId>,
+    /// Whether the server has granted it, so that it ends with its first epoch.
+    is_granted: bool,
 }
 
 impl Jobs {
@@ -35,11 +41,20 @@ impl Jobs {
         self.last += 1;
         let (id, state) = (self.last, JobState::Running);
         self.jobs.insert(id, Job { id, uid, state, step: 0, steps });
-        self.enrolment = Some(id);
+        (self.enrolment, self.is_granted) = (Some(id), false);
         while self.jobs.len() > JOBS_KEPT {
             self.jobs.pop_first();
         }
         id
+    }
+
+    /// The server has granted the enrolment that is under way.
+    pub(super) fn grant(&mut self) {
+        self.is_granted = true;
+    }
+
+    pub(super) fn is_granted(&self) -> bool {
+        self.is_granted
     }
 
     pub(super) fn step(&mut self, step: u32) {
@@ -65,6 +80,15 @@ impl Engine {
 
     pub(crate) fn job(&self, caller: &Caller, id: JobId) -> Result<Job, Error> {
         lock(&self.jobs).one(caller, id)
+    }
+
+    /// The first epoch belongs to the enrolment: its job ends with it, or when there can be none.
+    /// A fault that passes ends nothing, since things are settled again after it.
+    pub(super) fn end_granted_job(&self, settled: Result<(), &Error>) {
+        let passes = |error: &Error| PASSING.contains(&error.kind);
+        if lock(&self.jobs).is_granted() && !settled.is_err_and(passes) {
+            self.end_job(settled.map_err(Error::clone));
+        }
     }
 
     /// Ends the job of the enrolment; does nothing where there is none.

@@ -68,6 +68,7 @@ impl Engine {
                 _ => self.set_state(state, error.to_string()),
             }
         }
+        self.end_granted_job(settled.as_ref().map(drop));
         settled
     }
 

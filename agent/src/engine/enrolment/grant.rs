@@ -126,14 +126,10 @@ impl Engine {
         {
             tracing::warn!("the counter of the old enrolment stays in the chip: {error}");
         }
-        // The first epoch belongs to the enrolment: the job ends with it.
-        let mut settled = self.settle().await;
-        if settled.is_err() {
-            // A fault that passes is no reason to call an enrolment failed that is done. Most are
-            // met below, but nobody counts up a second time without asking the counter first.
-            settled = self.settle().await;
+        lock(&self.jobs).grant();
+        if self.settle().await.is_err() {
+            self.unsettled.notify_one();
         }
-        self.end_job(settled.map(drop));
         self.clear_slot(SlotName::Fetch);
         Ok(())
     }

@@ -163,7 +163,11 @@ impl Engine {
     /// Stops the enrolment, as long as the server has not granted it.
     pub(crate) async fn cancel(&self, caller: &Caller, job: JobId) -> Result<(), Error> {
         lock(&self.jobs).one(caller, job)?;
-        if lock(&self.jobs).enrolment() == Some(job) {
+        let is_open = {
+            let jobs = lock(&self.jobs);
+            jobs.enrolment() == Some(job) && !jobs.is_granted()
+        };
+        if is_open {
             self.abandon_enrolment(Kind::Cancelled.into()).await?;
         }
         Ok(())
@@ -182,8 +186,12 @@ impl Engine {
     /// still be granted.
     pub(crate) fn time_out_enrolment(&self, job: JobId) {
         if lock(&self.jobs).enrolment() == Some(job) {
-            let error = Error::new(Kind::Timeout, "the server has not answered for ten minutes")
-                .and("see whether the courier reaches it, and enrol again");
+            let error = match lock(&self.jobs).is_granted() {
+                true => Error::new(Kind::Timeout, "the device is enrolled, and its chip not ready")
+                    .and("see what the agent's state says"),
+                false => Error::new(Kind::Timeout, "the server has not answered for ten minutes")
+                    .and("see whether the courier reaches it, and enrol again"),
+            };
             self.end_job(Err(error));
         }
     }
