@@ -48,9 +48,8 @@ impl App {
             serial: match live {
                 Some(live) => {
                     let proof = claim.re_enrolment.as_ref();
-                    let is_named = proof.is_some_and(|proof| {
-                        proof.device_id == live.id && proof.generation == live.generation
-                    });
+                    let is_named =
+                        proof.is_some_and(|proof| proof.is_of(&live.id, live.generation));
                     SerialState::Live { device: live.state, is_named }
                 }
                 None if devices.is_empty() => SerialState::New,

@@ -38,14 +38,13 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] `not-awaiting`.
     pub async fn approve(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
-        self.change_state(caller, id, "device.approve", DeviceState::Active, |device| match device
-            .state
-        {
-            DeviceState::Awaiting => Ok(()),
-            state => {
-                let text = format!("the device is {}, not awaiting approval", state.word());
-                Err(Error::Conflict("not-awaiting", text))
+        self.change_state(caller, id, "device.approve", DeviceState::Active, |device| {
+            let state = device.state;
+            if state == DeviceState::Awaiting {
+                return Ok(());
             }
+            let text = format!("the device is {}, not awaiting approval", state.word());
+            Err(Error::Conflict("not-awaiting", text))
         })
         .await
     }
@@ -78,13 +77,11 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] `revoked`.
     pub async fn revoke(&self, caller: &Caller, id: &DeviceId) -> Result<Device, Error> {
-        self.change_state(caller, id, "device.revoke", DeviceState::Revoked, |device| match device
-            .state
-        {
-            DeviceState::Revoked => {
-                Err(Error::Conflict("revoked", "the device is revoked already".to_owned()))
+        self.change_state(caller, id, "device.revoke", DeviceState::Revoked, |device| {
+            if device.state != DeviceState::Revoked {
+                return Ok(());
             }
-            _ => Ok(()),
+            Err(Error::Conflict("revoked", "the device is revoked already".to_owned()))
         })
         .await
     }

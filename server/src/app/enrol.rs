@@ -235,9 +235,7 @@ fn check_proof(
 ) -> Result<(), Reason> {
     let Some(Standing { bond, .. }) = &admitted.before else { return Ok(()) };
     let re_enrolment = match &opened.claim.re_enrolment {
-        Some(proof) if proof.device_id == bond.device_id && proof.generation == bond.generation => {
-            proof
-        }
+        Some(proof) if proof.is_of(&bond.device_id, bond.generation) => proof,
         _ if admitted.admission.ground == Ground::Listed => return Ok(()),
         _ => return Err(Reason::SerialLive),
     };

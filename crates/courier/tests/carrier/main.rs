@@ -87,7 +87,7 @@ async fn what_is_no_answer_of_a_twinseal_server_is_not_handed_to_the_agent() {
     }
     // Less than announced.
     let mut short = reply("200 OK", COSE, b"answer");
-    let Piece::Bytes(bytes) = &mut short[0] else { unreachable!() };
+    let Piece::Bytes(bytes) = &mut short[0] else { panic!("a reply begins with bytes") };
     bytes.truncate(bytes.len() - 1);
     reason(short).await;
 }

@@ -61,6 +61,13 @@ pub struct ReEnrolment {
     pub proof: Vec<u8>,
 }
 
+impl ReEnrolment {
+    /// Whether it is about this device, in this generation.
+    pub fn is_of(&self, device_id: &DeviceId, generation: u32) -> bool {
+        self.device_id == *device_id && self.generation == generation
+    }
+}
+
 impl Claim {
     /// Seals M1, to be durable before it is sent.
     ///
