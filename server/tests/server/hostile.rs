@@ -1,5 +1,6 @@
 //! Peers that only want to use the server up. Whoever is honest is served meanwhile.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -162,22 +163,30 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_newcomers_ends_no_request_in_work() {
     let place = Place::new();
-    let limits = Limits { connections_max: 4, ..Limits::default() };
+    let limits = Limits { connections_max: 8, ..Limits::default() };
     let server = place.serve_within(limits).await;
-    let device = Device::ready_at(&place, &server.device, [7; 32]).await;
-    let fetch = device.fetching(3000, &[]);
-    let mut poll = std::pin::pin!(device.post("fetch", &fetch));
+    let device = Arc::new(Device::ready_at(&place, &server.device, [7; 32]).await);
+    let fetch = device.fetching(5000, &[]);
+    let mut polls = JoinSet::new();
+    for _ in 0..5 {
+        let (device, fetch) = (device.clone(), fetch.clone());
+        polls.spawn(async move { device.post("fetch", &fetch).await.1 });
+    }
+    let nothing = |answer: Vec<u8>| assert_eq!(device.read(&fetch, &answer), Answer::Nothing);
+    // One more than may wait: when it is answered, the other four are in work.
+    nothing(polls.join_next().await.unwrap().unwrap());
     let mut crowd = Vec::new();
-    let reply = loop {
-        tokio::select! {
-            reply = &mut poll => break reply,
-            stream = TcpStream::connect(address(&server.device)), if crowd.len() < 100 => {
-                crowd.push(stream.unwrap());
-            }
-        }
-    };
-    assert_eq!(crowd.len(), 100);
-    assert_eq!(device.read(&fetch, &reply.1), Answer::Nothing);
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(address(&server.device)).await.unwrap());
+    }
+    // All but the last of it have made room.
+    for newcomer in &mut crowd[..96] {
+        let ended = async { while !is_closed(newcomer).await {} };
+        timeout(LONG, ended).await.unwrap();
+    }
+    while let Some(answer) = polls.join_next().await {
+        nothing(answer.unwrap());
+    }
 }
 
 /// A server's memory, in bytes, at its highest.
