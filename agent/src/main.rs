@@ -44,7 +44,9 @@ fn main() -> ExitCode {
         eprintln!("twinseal-agent cannot keep its memory out of core dumps: {error}");
         return ExitCode::FAILURE;
     }
-    let filter = EnvFilter::try_from_env("TWINSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("TWINSEAL_LOG").unwrap_or_else(|_| {
+        EnvFilter::new(format!("info,{}=off", twinseal_hardware::TSS_LOG_TARGET))
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -26,7 +26,7 @@
 //! course, unless `TSS2_LOG=all+NONE` stands in the environment when it is first used. A library
 //! cannot put it there, since changing the environment of a running process is unsafe: it belongs
 //! into the service's unit file, and into the environment of every process that a test starts.
-//! The same failures come as events of the crate `log` with the target `tss_esapi`.
+//! The same failures come as events of the crate `log` with the target [`TSS_LOG_TARGET`].
 
 mod at_rest;
 mod config;
@@ -44,3 +44,4 @@ pub use error::{Change, Error, Hierarchy};
 pub use hardware::{Certification, Hardware, Lane};
 pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, PrimaryKey};
 pub use queue::Caller;
+pub use tpm::TSS_LOG_TARGET;

@@ -17,6 +17,10 @@ use crate::config::Config;
 use crate::error::Error;
 use connection::Connection;
 
+/// The log target of the TSS crate. It reports as errors whatever a chip refuses, also where a
+/// refusal is what was asked about; what matters of it comes as [`Error`].
+pub const TSS_LOG_TARGET: &str = "tss_esapi";
+
 /// A TPM that is connected to when it is needed.
 pub(crate) struct Tpm {
     config: Config,
