@@ -107,7 +107,9 @@ impl Serve {
         let marked = app.clone();
         let marking = tokio::spawn(async move { marked.keep_mark().await });
         listeners.serve(app.clone(), stop).await;
+        // Two that write the mark at once would take the same temporary file from one another.
         marking.abort();
+        let _ = marking.await;
         app.set_mark().await?;
         app.store.close().await;
         tracing::info!("stopped");
