@@ -9,8 +9,9 @@ use crate::{Caller, Error, Event, Job, JobId, JobState, Kind};
 const JOBS_KEPT: usize = 64;
 
 /// What a fault of the chip that passes looks like. No response, none in time, or one that says
-/// that something is full or has failed.
-const PASSING: [Kind; 4] = [Kind::ChipAbsent, Kind::Timeout, Kind::Busy, Kind::Internal];
+/// that something is full, has failed or is locked for a time.
+const PASSING: [Kind; 5] =
+    [Kind::ChipAbsent, Kind::ChipLockedOut, Kind::Timeout, Kind::Busy, Kind::Internal];
 
 /// The jobs of this start.
 #[derive(Default)]
