@@ -26,6 +26,7 @@ pub(crate) struct Access {
     /// A group that does not exist has no members.
     operators: Option<u32>,
     couriers: Option<u32>,
+    key_makers: Option<u32>,
 }
 
 #[derive(Default)]
@@ -91,6 +92,7 @@ impl Access {
             services,
             operators: group(&config.operator_group),
             couriers: group(&config.courier_group),
+            key_makers: group(&config.key_group),
         })
     }
 
@@ -118,6 +120,12 @@ impl Access {
     /// [`Kind::NotAllowed`] for everybody but root and the couriers.
     pub(crate) fn courier(&self, caller: &Caller) -> Result<(), Error> {
         member(caller, self.couriers)
+    }
+
+    /// # Errors
+    /// [`Kind::NotAllowed`] for everybody but root and those who may have keys.
+    pub(crate) fn key_maker(&self, caller: &Caller) -> Result<(), Error> {
+        member(caller, self.key_makers)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The agent as plain functions.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +94,7 @@ impl Agent {
             model: description.model,
             firmware: description.firmware_version,
             ek: word(ek.kind),
+            algorithms: description.algorithms,
             lockout_failures: description.lockout.failures,
             lockout_allowed: description.lockout.failures_allowed,
         })

@@ -25,6 +25,9 @@ pub struct Config {
     /// Who may carry, besides root: a group's name or number.
     #[serde(default = "courier_group")]
     pub courier_group: String,
+    /// Who may make keys of his own in the chip, besides root: a group's name or number.
+    #[serde(default = "key_group")]
+    pub key_group: String,
     /// The chip.
     pub hardware: HardwareConfig,
     /// Bounds.
@@ -59,6 +62,8 @@ pub struct LimitsConfig {
     pub outbox: u32,
     /// Trades of one user that have not ended.
     pub trades_per_user: u32,
+    /// Keys of one user.
+    pub keys_per_user: u32,
     /// Receipts that are kept; of older ones the server has the same.
     pub receipts_kept: u32,
     /// How long the server may hold a fetch, milliseconds.
@@ -70,6 +75,7 @@ impl Default for LimitsConfig {
         LimitsConfig {
             outbox: 4096,
             trades_per_user: 1024,
+            keys_per_user: 256,
             receipts_kept: 100_000,
             fetch_wait_ms: 25_000,
         }
@@ -129,6 +135,10 @@ fn courier_group() -> String {
     "twinseal-courier".to_owned()
 }
 
+fn key_group() -> String {
+    "twinseal-keys".to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +150,8 @@ mod tests {
         let limits = LimitsConfig::default();
         assert_eq!(shipped.operator_group, operator_group());
         assert_eq!(shipped.courier_group, courier_group());
+        assert_eq!(shipped.key_group, key_group());
+        assert_eq!(shipped.limits.keys_per_user, limits.keys_per_user);
         assert_eq!(shipped.limits.outbox, limits.outbox);
         assert_eq!(shipped.limits.trades_per_user, limits.trades_per_user);
         assert_eq!(shipped.limits.receipts_kept, limits.receipts_kept);

@@ -123,6 +123,9 @@ pub struct Hardware {
     pub firmware: u64,
     /// The kind of endorsement key the serial comes from, such as `ecc-p384`.
     pub ek: String,
+    /// What keys of applications it can have: `ecc-p256`, `ecc-p384`, `rsa-2048`, `rsa-3072`,
+    /// `hmac-sha256`.
+    pub algorithms: Vec<String>,
     /// Failures that its protection against guessing has counted.
     pub lockout_failures: u32,
     /// Failures at which it locks.

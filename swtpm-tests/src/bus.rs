@@ -23,7 +23,8 @@ pub enum User {
     Courier,
     /// A person in group `twinseal`, UID 1502.
     Operator,
-    /// An application's user, UID 2001 to 2009, in no group but its own.
+    /// An application's user, UID 2001 to 2009. The first two may have keys: they are in group
+    /// `twinseal-keys`, GID 1503. The others are in no group but their own.
     App(u32),
 }
 
@@ -251,6 +252,7 @@ fn users() -> (String, String) {
         };
         let _ = write!(group, "\n{name}:x:{uid}:{members}");
     }
+    let _ = write!(group, "\ntwinseal-keys:x:1503:app2001,app2002");
     (passwd + "\n", group + "\n")
 }
 

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
-use twinseal_client::{AGENT_INTERFACE, COURIER_INTERFACE, JOB_INTERFACE, TRADE_INTERFACE};
+use twinseal_client::{
+    AGENT_INTERFACE, COURIER_INTERFACE, JOB_INTERFACE, KEY_INTERFACE, TRADE_INTERFACE,
+};
 
-use super::{Interface, courier, job, root, trade};
+use super::{Interface, courier, job, key, root, trade};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dbus");
 
@@ -40,11 +42,12 @@ fn every_error_of_the_agent_is_one_of_the_contract() {
     assert!(agents.eq(contracts));
 }
 
-fn interfaces() -> [(&'static str, String); 4] {
+fn interfaces() -> [(&'static str, String); 5] {
     [
         (AGENT_INTERFACE, xml(&root::INTERFACE)),
         (COURIER_INTERFACE, xml(&courier::INTERFACE)),
         (TRADE_INTERFACE, xml(&trade::INTERFACE)),
+        (KEY_INTERFACE, xml(&key::INTERFACE)),
         (JOB_INTERFACE, xml(&job::INTERFACE)),
     ]
 }

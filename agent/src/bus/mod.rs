@@ -10,6 +10,7 @@ mod contract_test;
 mod courier;
 mod interface;
 mod job;
+mod key;
 mod object;
 mod options;
 mod polkit;

@@ -41,6 +41,50 @@ pub(super) struct PayloadOptions {
     pub(super) content_type: Option<String>,
 }
 
+/// For CreateKey.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub(super) struct CreateKeyOptions {
+    /// CKA_ID of PKCS #11.
+    pub(super) id: Option<Vec<u8>>,
+    /// What it may do: `sign`, `decrypt`, `agree`.
+    pub(super) uses: Option<Vec<String>>,
+    /// A group whose members may use it, too.
+    pub(super) group: Option<u32>,
+}
+
+/// For ImportKey.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub(super) struct ImportKeyOptions {
+    /// CKA_ID of PKCS #11.
+    pub(super) id: Option<Vec<u8>>,
+    /// The key's password.
+    pub(super) password: Option<Vec<u8>>,
+    /// A group whose members may use it, too.
+    pub(super) group: Option<u32>,
+}
+
+/// For Change.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub(super) struct ChangeOptions {
+    /// Its new label.
+    pub(super) label: Option<String>,
+    /// Its new CKA_ID.
+    pub(super) id: Option<Vec<u8>>,
+    /// Its new certificate, DER; empty for none.
+    pub(super) certificate: Option<Vec<u8>>,
+}
+
+/// For Decrypt.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub(super) struct DecryptOptions {
+    /// OAEP's label.
+    pub(super) label: Option<Vec<u8>>,
+}
+
 /// For methods that wait.
 #[derive(Debug, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]

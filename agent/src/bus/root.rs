@@ -9,10 +9,10 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::interface::Interface;
 use super::object::Request;
-use super::options::{ExchangeOptions, NoOptions, OpenOptions};
+use super::options::{CreateKeyOptions, ExchangeOptions, ImportKeyOptions, NoOptions, OpenOptions};
 use super::polkit;
-use super::tree::{job_path, object_path, trade_path};
-use crate::{Agent, Caller, Error, Kind, Status};
+use super::tree::{job_path, key_path, object_path, trade_path};
+use crate::{Agent, Caller, Error, Kind, NewKey, Status};
 
 /// The agent as one caller sees it.
 pub(super) struct View {
@@ -30,6 +30,9 @@ pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
         .method("Exchange", &["service", "request", "options"], &["reply", "trade"], View::exchange)
         .method("OpenTrade", &["service", "options"], &["trade"], View::open_trade)
         .method("Listen", &["service", "options"], &[], View::listen)
+        .method("CreateKey", &["label", "algorithm", "options"], &["key"], View::create_key)
+        .method("ImportKey", &["label", "file", "options"], &["key"], View::import_key)
+        .method("Random", &["length", "options"], &["bytes"], View::random)
         .signal::<(OwnedObjectPath, String)>("TradeOffered", &["trade", "service"])
         .property("Version", |view| view.status(|status| status.version))
         .property("State", |view| view.status(|status| status.state.word()))
@@ -40,6 +43,7 @@ pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
         .property("LastContact", |view| view.status(|status| status.last_contact))
         .property("MaxMessage", |view| view.status(|status| status.max_message))
         .property("Hardware", View::hardware)
+        .property("HardwareTag", View::hardware_tag)
         .property("HardwareSerial", View::hardware_serial)
         .property("EkCertificate", View::ek_certificate)
 });
@@ -94,6 +98,31 @@ impl View {
         listening.await.unwrap_or_else(|_| Err(Kind::Internal.into()))
     }
 
+    async fn create_key(
+        self: Arc<Self>,
+        (label, algorithm, options): (String, String, CreateKeyOptions),
+    ) -> Result<(OwnedObjectPath,), Error> {
+        let CreateKeyOptions { id: cka_id, uses, group } = options;
+        let new = NewKey { label, cka_id, uses: uses.unwrap_or_default(), group };
+        let key = self.agent.create_key(&self.caller, &algorithm, new).await?;
+        Ok((object_path(key_path(self.caller.uid, key))?,))
+    }
+
+    async fn import_key(
+        self: Arc<Self>,
+        (label, file, options): (String, ByteBuf, ImportKeyOptions),
+    ) -> Result<(OwnedObjectPath,), Error> {
+        let ImportKeyOptions { id: cka_id, password, group } = options;
+        let new = NewKey { label, cka_id, uses: Vec::new(), group };
+        let password = password.unwrap_or_default().into();
+        let key = self.agent.import_key(&self.caller, file.into_vec(), password, new).await?;
+        Ok((object_path(key_path(self.caller.uid, key))?,))
+    }
+
+    async fn random(self: Arc<Self>, (length, _): (u32, NoOptions)) -> Result<(ByteBuf,), Error> {
+        Ok((self.agent.random(&self.caller, length).await?.to_vec().into(),))
+    }
+
     /// What a connection has taken on goes when it leaves. It may have left before it was given.
     pub(super) fn leave_nothing_behind(&self) {
         if self.request.session.is_gone() {
@@ -116,11 +145,16 @@ impl View {
             ("model", chip.model.into()),
             ("firmware", chip.firmware.into()),
             ("ek", chip.ek.into()),
+            ("algorithms", chip.algorithms.into()),
             ("lockout_failures", chip.lockout_failures.into()),
             ("lockout_allowed", chip.lockout_allowed.into()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into())
+    }
+
+    async fn hardware_tag(self: Arc<Self>) -> Result<String, Error> {
+        self.agent.hardware_tag(&self.caller).await
     }
 
     async fn hardware_serial(self: Arc<Self>) -> Result<String, Error> {

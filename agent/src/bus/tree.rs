@@ -1,4 +1,5 @@
-//! Which objects a caller sees: the agent, and below `u<uid>/` his own trades and jobs.
+//! Which objects a caller sees: the agent, and below `u<uid>/` his own trades and jobs, and the keys
+//! that he may use.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use zbus::{Connection, OwnedObjectPath};
 use super::interface::Pending;
 use super::object::{Object, Objects, Request};
 use super::session::Session;
-use super::{courier, job, polkit, root, trade};
-use crate::{Agent, Error, JobId, Kind, TradeId};
+use super::{courier, job, key, polkit, root, trade};
+use crate::{Agent, ApplicationKeyId, Error, JobId, Kind, TradeId};
 
 /// The agent's objects.
 pub(super) struct Tree {
@@ -42,6 +43,11 @@ impl Objects for Tree {
                     let view = trade::View { agent, caller, trade };
                     Some(Object::default().with(&*trade::INTERFACE, Arc::new(view)))
                 }
+                Place::Key(id) => {
+                    let key = agent.key(&caller, id).await.ok()?;
+                    let view = key::View { agent, caller, key };
+                    Some(Object::default().with(&*key::INTERFACE, Arc::new(view)))
+                }
                 Place::Job(id) => {
                     let job = agent.job(&caller, id).ok()?;
                     let view = job::View { agent, caller, job };
@@ -55,10 +61,12 @@ impl Objects for Tree {
         Box::pin(async move {
             let caller = session.caller();
             let trades = self.agent.trades(&caller).await.unwrap_or_default();
+            let keys = self.agent.keys(&caller).await.unwrap_or_default();
             let jobs = self.agent.jobs(&caller);
             let trades = trades.iter().map(|trade| trade_path(caller.uid, trade.id));
+            let keys = keys.into_iter().map(|key| key_path(caller.uid, key));
             let jobs = jobs.iter().map(|job| job_path(caller.uid, job.id));
-            [ROOT_PATH.to_owned()].into_iter().chain(trades).chain(jobs).collect()
+            [ROOT_PATH.to_owned()].into_iter().chain(trades).chain(keys).chain(jobs).collect()
         })
     }
 
@@ -70,6 +78,11 @@ impl Objects for Tree {
 /// The path of a trade of user `uid`.
 pub(super) fn trade_path(uid: u32, trade: TradeId) -> String {
     format!("{ROOT_PATH}/u{uid}/trade/{trade}")
+}
+
+/// The path of a key as user `uid` sees it.
+pub(super) fn key_path(uid: u32, key: ApplicationKeyId) -> String {
+    format!("{ROOT_PATH}/u{uid}/key/{key}")
 }
 
 /// The path of a job of user `uid`.
@@ -87,12 +100,13 @@ pub(super) fn object_path(path: String) -> Result<OwnedObjectPath, Error> {
 enum Place {
     Root,
     Trade(TradeId),
+    Key(ApplicationKeyId),
     Job(JobId),
 }
 
 impl Place {
     /// `None` for what is nobody's path, and for what is another user's. Only the one spelling
-    /// of a path that [`trade_path`] and [`job_path`] give is read.
+    /// of a path that [`trade_path`], [`key_path`] and [`job_path`] give is read.
     fn parse(path: &str, uid: u32) -> Option<Self> {
         let below = path.strip_prefix(ROOT_PATH)?;
         if below.is_empty() {
@@ -103,6 +117,7 @@ impl Place {
             ("trade", id) => {
                 id.parse().ok().filter(|id| trade_path(uid, *id) == path).map(Self::Trade)
             }
+            ("key", id) => id.parse().ok().filter(|id| key_path(uid, *id) == path).map(Self::Key),
             ("job", id) => id.parse().ok().filter(|id| job_path(uid, *id) == path).map(Self::Job),
             _ => None,
         }
@@ -116,13 +131,17 @@ mod tests {
     #[test]
     fn a_path_is_its_owners_alone_and_has_one_spelling() {
         let id = TradeId([0xab; 16]);
+        let key = ApplicationKeyId([0xcd; 16]);
         assert_eq!(Place::parse("/org/twinseal/Agent1", 7), Some(Place::Root));
         assert_eq!(Place::parse(&trade_path(7, id), 7), Some(Place::Trade(id)));
         assert_eq!(Place::parse(&job_path(7, 12), 7), Some(Place::Job(12)));
+        assert_eq!(Place::parse(&key_path(7, key), 7), Some(Place::Key(key)));
         for other in [
             trade_path(8, id),
             trade_path(77, id),
             job_path(0, 12),
+            key_path(8, key),
+            key_path(7, key).replace("cd", "CD"),
             trade_path(7, id).to_uppercase(),
             trade_path(7, id).replace("ab", "AB"),
             job_path(7, 12).replace("/12", "/012"),

@@ -12,6 +12,7 @@ mod contact;
 mod delivery;
 mod enrolment;
 mod inspect;
+mod keys;
 mod offers;
 mod progress;
 mod receipts;

@@ -7,6 +7,7 @@ mod cipher;
 mod device;
 mod enrolment;
 mod inbox;
+mod keys;
 mod outbox;
 mod trades;
 

@@ -92,6 +92,21 @@ CREATE TABLE loose (
     PRIMARY KEY (trade, idx)
 ) STRICT, WITHOUT ROWID;
 
+-- Keys of applications.
+CREATE TABLE keys (
+    id BLOB PRIMARY KEY,
+    owner INTEGER NOT NULL,         -- user id
+    gid INTEGER,                    -- members of this group may use it
+    label BLOB NOT NULL,            -- (key)
+    certificate BLOB,
+    created INTEGER NOT NULL,       -- unix seconds
+    key BLOB NOT NULL,              -- (key)
+    cka_id BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX keys_of_owner ON keys (owner);
+CREATE INDEX keys_of_group ON keys (gid);
+
 -- What the server does not know yet to have arrived.
 CREATE TABLE acks (
     trade BLOB NOT NULL,

@@ -17,6 +17,9 @@ pub const COURIER_INTERFACE: &str = "org.twinseal.Agent1.Courier";
 /// Interface of a trade.
 pub const TRADE_INTERFACE: &str = "org.twinseal.Agent1.Trade";
 
+/// Interface of an application's key.
+pub const KEY_INTERFACE: &str = "org.twinseal.Agent1.Key";
+
 /// Interface of a job: something that may take longer than a D-Bus call.
 pub const JOB_INTERFACE: &str = "org.twinseal.Agent1.Job";
 

@@ -49,6 +49,26 @@ pub trait Agent1 {
     /// From now on this connection gets the trades that the server opens for the service.
     fn listen(&self, service: &str, options: Options<'_>) -> zbus::Result<()>;
 
+    /// Makes a key in the chip. Options: `id`, `uses`, `group`.
+    fn create_key(
+        &self,
+        label: &str,
+        algorithm: &str,
+        options: Options<'_>,
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    /// Takes a key out of a TPM 2.0 key file. Options: `id`, `password`,
+    /// `group`.
+    fn import_key(
+        &self,
+        label: &str,
+        file: &[u8],
+        options: Options<'_>,
+    ) -> zbus::Result<OwnedObjectPath>;
+
+    /// Random bytes of the chip, at most 1024.
+    fn random(&self, length: u32, options: Options<'_>) -> zbus::Result<Vec<u8>>;
+
     /// A trade that the server opened is now the caller's.
     #[zbus(signal)]
     fn trade_offered(&self, trade: OwnedObjectPath, service: &str) -> zbus::Result<()>;
@@ -88,6 +108,10 @@ pub trait Agent1 {
     /// What the chip is, without anything that names this one.
     #[zbus(property(emits_changed_signal = "false"))]
     fn hardware(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
+
+    /// Sixteen hexadecimal digits that tell this chip from others, without its serial.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn hardware_tag(&self) -> zbus::Result<String>;
 
     /// The hardware serial in its form for people; for root and the operators' group only.
     #[zbus(property(emits_changed_signal = "false"))]
@@ -195,6 +219,72 @@ pub trait Trade {
     /// Messages received, control messages among them.
     #[zbus(property(emits_changed_signal = "false"))]
     fn received(&self) -> zbus::Result<u32>;
+}
+
+/// An application's key.
+#[proxy(interface = "org.twinseal.Agent1.Key", default_service = "org.twinseal.Agent1")]
+pub trait Key {
+    /// Signs a digest by a scheme such as `ecdsa` or `rsa-pss-sha256`.
+    fn sign(&self, digest: &[u8], scheme: &str, options: Options<'_>) -> zbus::Result<Vec<u8>>;
+
+    /// Decrypts by a scheme such as `rsa-oaep-sha256`. Option: `label`.
+    fn decrypt(
+        &self,
+        ciphertext: &[u8],
+        scheme: &str,
+        options: Options<'_>,
+    ) -> zbus::Result<Vec<u8>>;
+
+    /// Agrees with the holder of a public key, SubjectPublicKeyInfo or an uncompressed point.
+    fn agree(&self, peer: &[u8], options: Options<'_>) -> zbus::Result<Vec<u8>>;
+
+    /// An attestation that the key lives in the enrolled chip, for a nonce of 16 to 64 bytes.
+    fn attest(&self, nonce: &[u8], options: Options<'_>) -> zbus::Result<Vec<u8>>;
+
+    /// The key as a TPM 2.0 key file, PEM.
+    fn export(&self, options: Options<'_>) -> zbus::Result<Vec<u8>>;
+
+    /// Changes what is given: `label`, `id`, `certificate`.
+    fn change(&self, options: Options<'_>) -> zbus::Result<()>;
+
+    /// Forgets the key for ever.
+    fn delete(&self, options: Options<'_>) -> zbus::Result<()>;
+
+    /// CKA_ID of PKCS #11.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn id(&self) -> zbus::Result<Vec<u8>>;
+
+    /// The owner's word for it.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn label(&self) -> zbus::Result<String>;
+
+    /// Such as `ecc-p256`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn algorithm(&self) -> zbus::Result<String>;
+
+    /// Some of `sign`, `decrypt`, `agree`.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn uses(&self) -> zbus::Result<Vec<String>>;
+
+    /// SubjectPublicKeyInfo, DER; empty for HMAC.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn public_key(&self) -> zbus::Result<Vec<u8>>;
+
+    /// X.509, DER; empty where there is none.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn certificate(&self) -> zbus::Result<Vec<u8>>;
+
+    /// Unix seconds.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn created(&self) -> zbus::Result<u64>;
+
+    /// The user id whose it is.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn owner(&self) -> zbus::Result<u32>;
+
+    /// The group that may use it; only of a key that is shared.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn group(&self) -> zbus::Result<u32>;
 }
 
 /// Something that takes longer than a call may.

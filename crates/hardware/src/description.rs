@@ -17,7 +17,8 @@ pub struct Description {
     pub model: String,
     /// Firmware version; a TPM's attests carry the same number.
     pub firmware_version: u64,
-    /// What it can compute that this crate uses: `ecc-p256`, `ecc-p384`, `rsa-2048`, `rsa-3072`.
+    /// What it can compute that this crate uses: `ecc-p256`, `ecc-p384`, `rsa-2048`, `rsa-3072`,
+    /// `hmac-sha256`.
     pub algorithms: Vec<String>,
     /// The endorsement keys whose certificate it holds; empty for a token.
     pub certified_eks: Vec<EkKind>,

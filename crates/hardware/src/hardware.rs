@@ -264,11 +264,11 @@ impl Lane {
     }
 
     /// The same lane with time for primes to be found.
-    fn making_keys(&self) -> Lane {
+    pub(crate) fn making_keys(&self) -> Lane {
         self.clone().within(self.deadline.max(MAKING_KEYS))
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tpm) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::application::ApplicationKey;
 use crate::at_rest::{Reader, Writer};
 use crate::error::Error;
 
@@ -125,7 +126,7 @@ pub(crate) struct Child {
     pub(crate) public: Vec<u8>,
     /// Contents of the TPM2B_PRIVATE: encrypted by the parent.
     pub(crate) private: Vec<u8>,
-    pub(crate) auth: Zeroizing<[u8; 32]>,
+    pub(crate) auth: Zeroizing<Vec<u8>>,
 }
 
 /// A monotonic counter in the chip's NV memory and the random value that authorises it.
@@ -138,15 +139,23 @@ pub struct Counter {
 /// A key that the attestation key can certify.
 #[derive(Clone, Debug)]
 pub enum Key {
-    /// The signing or the decryption key, or an application's.
+    /// The signing or the decryption key.
     Child(ChildKey),
     /// The serial key.
     Primary(PrimaryKey),
+    /// An application's.
+    Application(ApplicationKey),
 }
 
 impl From<&ChildKey> for Key {
     fn from(key: &ChildKey) -> Self {
         Key::Child(key.clone())
+    }
+}
+
+impl From<&ApplicationKey> for Key {
+    fn from(key: &ApplicationKey) -> Self {
+        Key::Application(key.clone())
     }
 }
 
@@ -180,7 +189,7 @@ impl ChildKey {
     /// The key for a file that only the agent can read. It holds the authorisation in clear.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut writer = Writer::new(b"twinseal key 1");
-        self.write(&mut writer);
+        self.0.write(&mut writer);
         writer.finish()
     }
 
@@ -190,25 +199,27 @@ impl ChildKey {
     /// [`Error::Misuse`] when it is anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new(b"twinseal key 1", bytes)?;
-        let key = Self::read(&mut reader)?;
+        let key = Child::read(&mut reader)?;
         reader.finish()?;
-        Ok(key)
+        Ok(Self(Arc::new(key)))
+    }
+}
+
+impl Child {
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.field(&self.parent);
+        writer.field(&self.public);
+        writer.field(&self.private);
+        writer.field(&self.auth);
     }
 
-    fn write(&self, writer: &mut Writer) {
-        writer.field(&self.0.parent);
-        writer.field(&self.0.public);
-        writer.field(&self.0.private);
-        writer.field(self.0.auth.as_slice());
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Child {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
             parent: reader.field()?.to_vec(),
             public: reader.field()?.to_vec(),
             private: reader.field()?.to_vec(),
-            auth: Zeroizing::new(reader.array()?),
-        })))
+            auth: Zeroizing::new(reader.field()?.to_vec()),
+        })
     }
 }
 
@@ -225,8 +236,8 @@ impl DeviceKeys {
             writer.field(&primary.0.unique);
             writer.field(&primary.0.public);
         }
-        self.signing.write(&mut writer);
-        self.decryption.write(&mut writer);
+        self.signing.0.write(&mut writer);
+        self.decryption.0.write(&mut writer);
         writer.field(&self.counter.index.to_be_bytes());
         writer.field(self.counter.auth.as_slice());
         writer.finish()
@@ -254,8 +265,8 @@ impl DeviceKeys {
             srk_public: reader.field()?.to_vec(),
             attestation: primary(&mut reader, PrimaryRole::Attestation)?,
             serial: primary(&mut reader, PrimaryRole::Serial)?,
-            signing: ChildKey::read(&mut reader)?,
-            decryption: ChildKey::read(&mut reader)?,
+            signing: ChildKey(Arc::new(Child::read(&mut reader)?)),
+            decryption: ChildKey(Arc::new(Child::read(&mut reader)?)),
             counter: Counter {
                 index: u32::from_be_bytes(reader.array()?),
                 auth: Zeroizing::new(reader.array()?),
@@ -287,7 +298,7 @@ pub(crate) mod tests {
             parent: vec![seed; 70],
             public: vec![seed + 1; 80],
             private: vec![seed + 2; 120],
-            auth: Zeroizing::new([seed + 3; 32]),
+            auth: Zeroizing::new(vec![seed + 3; 32]),
         }))
     }
 

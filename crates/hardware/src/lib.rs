@@ -28,20 +28,24 @@
 //! into the service's unit file, and into the environment of every process that a test starts.
 //! The same failures come as events of the crate `log` with the target [`TSS_LOG_TARGET`].
 
+mod application;
 mod at_rest;
 mod config;
 mod description;
 mod error;
 mod hardware;
+mod key_file;
 mod keys;
 mod owner;
 mod queue;
 mod tpm;
 
+pub use application::{ApplicationKey, Hash, KeyAlgorithm, SignScheme, Uses};
 pub use config::{AuthValue, Config, Limits, Tcti};
 pub use description::{Capacity, Description, Kind, Lockout};
 pub use error::{Change, Error, Hierarchy};
 pub use hardware::{Certification, Hardware, Lane};
+pub use key_file::KeyFile;
 pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, PrimaryKey};
 pub use queue::Caller;
 pub use tpm::TSS_LOG_TARGET;

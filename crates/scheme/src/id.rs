@@ -46,6 +46,8 @@ ids! {
     KeyId(32);
     /// One enrolment while it lives: random, 16 bytes.
     EnrolId(16);
+    /// An application's key on one device: random, 16 bytes.
+    ApplicationKeyId(16);
     /// One trade of one device: random, chosen by whoever opens it, 16 bytes.
     TradeId(16);
     /// What a message says, whatever it is sealed with: SHA-256 of its innermost content (scheme, section 8).

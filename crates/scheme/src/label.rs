@@ -49,6 +49,9 @@ labels! {
     /// What people compare of an S.
     SERIAL_CHECK = "twinseal/S/check/v1";
 
+    /// What tells chips apart without their S.
+    SERIAL_TAG = "twinseal/S/tag/v1";
+
     // First items of CBOR contexts.
     /// Binds CK_0 to server, device, serial and generation.
     SERIAL_CONTEXT = "twinseal-serial-v1";
@@ -66,6 +69,10 @@ labels! {
     CERTIFY = "twinseal-certify-v1";
     /// What the AK certifies at an epoch-open.
     EPOCH_ATTEST = "twinseal-epoch-v1";
+    /// What the AK certifies of an application's key.
+    ATTEST = "twinseal-attest-v1";
+    /// An attestation of an application's key, with all that its verification needs.
+    ATTESTATION = "twinseal-attestation-v1";
     /// What the old signing key signs for a re-enrolment.
     RE_ENROL = "twinseal-reenrol-v1";
     /// The body of a receipt.

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod answer;
+pub mod attestation;
 pub mod bond;
 pub mod cbor;
 pub mod cose;

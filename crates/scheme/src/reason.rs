@@ -166,6 +166,9 @@ reasons! {
     SerialKeyAttributes = "serial-key-attributes" => Rejected, "a serial key with other attributes than the scheme demands";
     SerialKeyPolicy = "serial-key-policy" => Rejected, "a serial key that a policy can authorise";
     SerialKeyScheme = "serial-key-scheme" => Rejected, "a serial key that is not bound to the algorithm that the scheme demands";
+    ApplicationKeyKind = "application-key-kind" => Rejected, "an application's key with another name algorithm than SHA-256";
+    ApplicationKeyAttributes = "application-key-attributes" => Rejected, "an application's key that can leave its chip, was not made there, serves the chip itself, or is for nothing";
+    ApplicationKeyPolicy = "application-key-policy" => Rejected, "an application's key that a policy can authorise";
     NamesNotDistinct = "names-not-distinct" => Rejected, "one key in two roles";
 
     // Attests.

@@ -63,6 +63,13 @@ impl HardwareSerial {
         grouped(&base32(&hash)[..CHECK_CHARS])
     }
 
+    /// What programs tell chips apart by, without S: sixteen hexadecimal digits, the first 64 bits
+    /// of `SHA-256("twinseal/S/tag/v1" || 0x00 || S)`.
+    pub fn tag(&self) -> String {
+        let hash = tagged_hash(label::SERIAL_TAG, &self.0);
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The form for people: lower-case base32 (RFC 4648, section 6, without padding) in
     /// groups of four, the last two groups being the [short check](Self::short_check).
     pub fn to_text(&self) -> String {
@@ -236,6 +243,7 @@ mod tests {
         let check = sha256(&[b"twinseal/S/check/v1\0", &[0; 32]]);
         assert_eq!(hex(&check[..5]), "5a3f094fde");
         assert_eq!(serial.short_check(), "li7q-st66");
+        assert_eq!(serial.tag(), "4bbe705afa98f06a");
         assert_eq!(serial.to_text(), format!("{}li7q-st66", "aaaa-".repeat(13)));
     }
 

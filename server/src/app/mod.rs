@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod api_keys;
+mod attestations;
 mod bells;
 pub mod codes;
 mod confirm;
@@ -21,6 +22,7 @@ mod restored;
 mod setup;
 mod trades;
 
+pub use attestations::Attested;
 pub use device::Kind;
 pub use error::Error;
 pub use inbox::InboxMessage;

@@ -1,6 +1,7 @@
 //! The command line of `twinseal-server`.
 
 mod api_key;
+mod attest;
 mod audit;
 mod code;
 mod device;
@@ -64,6 +65,9 @@ enum Command {
     /// Keys with which back ends call the API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Keys of applications that devices attest
+    #[command(subcommand)]
+    Attest(attest::Attest),
     /// Make a database good that was restored from a backup: `serve` says when it is needed
     Recover(recover::Recover),
     /// Print who changed what, oldest first
@@ -101,6 +105,7 @@ async fn dispatch(cli: Cli) -> Result<Output, Failure> {
         Command::Device(device) => device.run(common).await,
         Command::Code(code) => code.run(common).await,
         Command::ApiKey(key) => key.run(common).await,
+        Command::Attest(attest) => attest.run(common).await,
         Command::Recover(recover) => recover.run(common).await,
         Command::Audit(audit) => audit.run(common).await,
     }

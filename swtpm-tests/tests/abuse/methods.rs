@@ -22,7 +22,7 @@ const NOT_ALLOWED: &str = "org.twinseal.Error.NotAllowed";
 const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 
 /// What a stranger's call of each method of the root ends with.
-const METHODS: [(&str, &str); 13] = [
+const METHODS: [(&str, &str); 16] = [
     ("org.freedesktop.DBus.Introspectable.Introspect", ALLOWED),
     ("org.freedesktop.DBus.ObjectManager.GetManagedObjects", ALLOWED),
     ("org.freedesktop.DBus.Peer.Ping", ALLOWED),
@@ -32,20 +32,24 @@ const METHODS: [(&str, &str); 13] = [
     ("org.freedesktop.DBus.Properties.Set", UNKNOWN_INTERFACE),
     ("org.twinseal.Agent1.Courier.Answer", ACCESS_DENIED),
     ("org.twinseal.Agent1.Courier.Next", ACCESS_DENIED),
+    ("org.twinseal.Agent1.CreateKey", NOT_ALLOWED),
     ("org.twinseal.Agent1.Enrol", NOT_ALLOWED),
     ("org.twinseal.Agent1.Exchange", NOT_ALLOWED),
+    ("org.twinseal.Agent1.ImportKey", NOT_ALLOWED),
     ("org.twinseal.Agent1.Listen", NOT_ALLOWED),
     ("org.twinseal.Agent1.OpenTrade", NOT_ALLOWED),
+    ("org.twinseal.Agent1.Random", ALLOWED),
     ("org.twinseal.Agent1.Recover", NOT_ALLOWED),
 ];
 
 /// What his reading of each property of the root ends with.
-const PROPERTIES: [(&str, &str); 12] = [
+const PROPERTIES: [(&str, &str); 13] = [
     ("org.twinseal.Agent1.Assurance", ALLOWED),
     ("org.twinseal.Agent1.Courier.Origin", NOT_ALLOWED),
     ("org.twinseal.Agent1.EkCertificate", NOT_ALLOWED),
     ("org.twinseal.Agent1.Hardware", ALLOWED),
     ("org.twinseal.Agent1.HardwareSerial", NOT_ALLOWED),
+    ("org.twinseal.Agent1.HardwareTag", ALLOWED),
     ("org.twinseal.Agent1.LastContact", ALLOWED),
     ("org.twinseal.Agent1.MaxMessage", ALLOWED),
     ("org.twinseal.Agent1.Message", ALLOWED),
@@ -55,13 +59,29 @@ const PROPERTIES: [(&str, &str); 12] = [
     ("org.twinseal.Agent1.Version", ALLOWED),
 ];
 
-/// A trade's and a job's own methods and properties: none of them exists for a stranger. The
+/// A trade's, a key's and a job's own methods and properties: none of them exists for a stranger. The
 /// table is of names, so that whoever adds one comes by here.
-const OF_OTHERS: [&str; 20] = [
+const OF_OTHERS: [&str; 36] = [
     "org.twinseal.Agent1.Job.Cancel",
     "org.twinseal.Agent1.Job.Error",
     "org.twinseal.Agent1.Job.Progress",
     "org.twinseal.Agent1.Job.State",
+    "org.twinseal.Agent1.Key.Agree",
+    "org.twinseal.Agent1.Key.Algorithm",
+    "org.twinseal.Agent1.Key.Attest",
+    "org.twinseal.Agent1.Key.Certificate",
+    "org.twinseal.Agent1.Key.Change",
+    "org.twinseal.Agent1.Key.Created",
+    "org.twinseal.Agent1.Key.Decrypt",
+    "org.twinseal.Agent1.Key.Delete",
+    "org.twinseal.Agent1.Key.Export",
+    "org.twinseal.Agent1.Key.Group",
+    "org.twinseal.Agent1.Key.Id",
+    "org.twinseal.Agent1.Key.Label",
+    "org.twinseal.Agent1.Key.Owner",
+    "org.twinseal.Agent1.Key.PublicKey",
+    "org.twinseal.Agent1.Key.Sign",
+    "org.twinseal.Agent1.Key.Uses",
     "org.twinseal.Agent1.Trade.Accepted",
     "org.twinseal.Agent1.Trade.Close",
     "org.twinseal.Agent1.Trade.Id",
@@ -80,7 +100,7 @@ const OF_OTHERS: [&str; 20] = [
     "org.twinseal.Agent1.Trade.State",
 ];
 
-/// A trade's and a job's, as their owners see them: `path`, then the introspection data.
+/// A trade's, a key's and a job's, as their owners see them: `path`, then the introspection data.
 const OTHERS_FILE: &str = "OTHERS";
 
 #[tokio::test]
@@ -89,14 +109,17 @@ async fn every_method_and_property_has_one_outcome_for_who_may_do_nothing() {
         return stranger().await;
     }
     let stage = Stage::set();
+    let arguments = ["till", "ecc-p256", "@a{sv} {}"];
+    stage.device.call(ABUSER, "", "CreateKey", &arguments).unwrap();
     let mut others = String::new();
     for user in [ABUSER, User::Operator] {
         let listed = stage.device.call(user, "", MANAGED, &[]).unwrap();
         let paths: Vec<&str> = listed.split("objectpath '").skip(1).collect();
-        assert_eq!(paths.len(), 1, "{listed}");
-        let path = paths[0].split('\'').next().unwrap();
-        let xml = stage.device.call(user, path, INTROSPECT, &[]).unwrap().replace("\\n", "\n");
-        let _ = write!(others, "@{path}\n{xml}\n");
+        assert_eq!(paths.len(), if user == ABUSER { 2 } else { 1 }, "{listed}");
+        for path in paths.iter().map(|path| path.split('\'').next().unwrap()) {
+            let xml = stage.device.call(user, path, INTROSPECT, &[]).unwrap();
+            let _ = write!(others, "@{path}\n{}\n", xml.replace("\\n", "\n"));
+        }
     }
     let file = stage.device.bus().folder().join("others");
     std::fs::write(&file, others).unwrap();

@@ -214,7 +214,7 @@ async fn it_describes_itself() {
     let description = open(&chip.tcti()).lane(0).describe().await.unwrap();
     assert_eq!((description.kind, description.manufacturer.as_str()), (Kind::Tpm, "IBM"));
     assert!(description.model.contains("TPM"), "{description:?}");
-    let algorithms = ["ecc-p256", "ecc-p384", "rsa-2048", "rsa-3072"];
+    let algorithms = ["ecc-p256", "ecc-p384", "rsa-2048", "rsa-3072", "hmac-sha256"];
     assert_eq!(description.algorithms, algorithms);
     assert_eq!(description.certified_eks, [EkKind::EccP384, EkKind::Rsa2048]);
     assert_eq!((description.capacity.objects, description.capacity.sessions), (3, 3));

@@ -1,6 +1,7 @@
 //! The hardware crate on real software TPMs: what the chip does for the scheme.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod application;
 mod endurance;
 mod enrolment;
 mod eyes;

@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Open, use, close and list trades.
     #[command(subcommand)]
     Trade(Trade),
+    /// Make, use and forget keys of your own in the chip.
+    #[command(subcommand)]
+    Key(Key),
     /// Read and verify receipts, without the agent.
     #[command(subcommand)]
     Receipt(Receipt),
@@ -148,6 +151,147 @@ pub(crate) enum Trade {
     },
     /// List your trades.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key; prints its name.
+    Create {
+        /// Your word for it.
+        label: String,
+        /// ecc-p256, ecc-p384, rsa-2048, rsa-3072 or hmac-sha256, where the chip has it.
+        #[arg(long, default_value = "ecc-p256")]
+        algorithm: String,
+        /// What it may do: sign, decrypt (RSA), agree (elliptic curves). May be repeated.
+        #[arg(long = "use", value_name = "USE", default_value = "sign")]
+        uses: Vec<String>,
+        #[command(flatten)]
+        new: NewKey,
+    },
+    /// Take a key out of a TPM 2.0 key file (TSS2 PRIVATE KEY) that this chip can load; prints
+    /// its name.
+    Import {
+        /// Your word for it.
+        label: String,
+        /// The key file; `-` for standard input.
+        file: PathBuf,
+        /// The key's password: the first line of this file.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        #[command(flatten)]
+        new: NewKey,
+    },
+    /// List the keys that you may use: name, algorithm, owner, label.
+    List,
+    /// Show a key.
+    Show {
+        /// The key's name.
+        key: String,
+        /// Write its public key (PEM) to this file.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+        /// Write its certificate (PEM) to this file.
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+    },
+    /// Sign a digest.
+    Sign {
+        /// The key's name.
+        key: String,
+        /// The digest, as bytes; `-` for standard input.
+        #[arg(default_value = "-")]
+        digest: PathBuf,
+        /// ecdsa, rsa-pkcs1-sha256, rsa-pss-sha256 (also sha384, sha512); hmac-sha256, for data.
+        #[arg(long)]
+        scheme: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Decrypt what was encrypted to an RSA key by OAEP.
+    Decrypt {
+        /// The key's name.
+        key: String,
+        /// The ciphertext; `-` for standard input.
+        #[arg(default_value = "-")]
+        ciphertext: PathBuf,
+        /// rsa-oaep-sha256, or with sha1, sha384, sha512.
+        #[arg(long, default_value = "rsa-oaep-sha256")]
+        scheme: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Agree on a secret with the holder of another key on the same curve (ECDH).
+    Agree {
+        /// The key's name.
+        key: String,
+        /// The other's public key, PEM or DER.
+        peer: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Have the chip attest that the key lives in it, for `twinseal-server attest verify`.
+    Attest {
+        /// The key's name.
+        key: String,
+        /// 16 to 64 random bytes of whoever will verify, hexadecimal.
+        #[arg(long, value_name = "HEX")]
+        nonce: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Write a TPM 2.0 key file (TSS2 PRIVATE KEY), which only this chip can load.
+    Export {
+        /// The key's name.
+        key: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change a key's label, id or certificate.
+    Change {
+        /// The key's name.
+        key: String,
+        /// Your new word for it.
+        #[arg(long)]
+        label: Option<String>,
+        /// Its new id, hexadecimal: CKA_ID of PKCS #11.
+        #[arg(long, value_name = "HEX")]
+        id: Option<String>,
+        #[command(flatten)]
+        certificate: Certificate,
+    },
+    /// Forget a key for ever.
+    Delete {
+        /// The key's name.
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKey {
+    /// Its id, hexadecimal: CKA_ID of PKCS #11. Random unless given.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) id: Option<String>,
+    /// A group of yours, by number, whose members may use it, too.
+    #[arg(long, value_name = "GID")]
+    pub(crate) group: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Certificate {
+    /// Keep this certificate, PEM or DER, beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Keep none any more.
+    #[arg(long)]
+    pub(crate) no_certificate: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Write it to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

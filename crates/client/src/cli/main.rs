@@ -6,6 +6,7 @@ mod device;
 mod explain;
 mod failure;
 mod files;
+mod keys;
 mod receipts;
 mod recover;
 mod trades;
@@ -46,6 +47,7 @@ async fn run(arguments: Arguments) -> Result<Answer, Failure> {
             trades::exchange(exchange).await
         }
         Command::Trade(trade) => trades::run(trade, arguments.json).await,
+        Command::Key(key) => keys::run(key).await,
         Command::Receipt(receipt) => receipts::run(receipt),
         Command::Explain { envelope, trade } => explain::explain(&envelope, trade.as_deref()).await,
     }

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     session: Option<AuthSession>,
     endorsement_is_set: bool,
     owner_is_set: bool,
+    /// TPMT_PUBLIC of the parent of applications' keys, once it has been made.
+    pub(super) application_parent: Option<Vec<u8>>,
     /// Which keys are made.
     pub(super) prefer: KeyFamily,
 }
@@ -59,6 +61,7 @@ impl Connection {
             loaded: Vec::new(),
             saved: HashMap::new(),
             session: None,
+            application_parent: None,
             endorsement_is_set: !config.endorsement.expose().is_empty(),
             owner_is_set: !config.owner.expose().is_empty(),
             prefer: config.prefer,
@@ -160,8 +163,8 @@ impl Connection {
         direction: Encrypt,
     ) -> Result<(), Error> {
         let (attributes, _) = SessionAttributesBuilder::new()
-            .with_decrypt(direction == Encrypt::Command)
-            .with_encrypt(direction == Encrypt::Response)
+            .with_decrypt(matches!(direction, Encrypt::Command | Encrypt::Both))
+            .with_encrypt(matches!(direction, Encrypt::Response | Encrypt::Both))
             .build();
         let (_, mask) =
             SessionAttributesBuilder::new().with_decrypt(true).with_encrypt(true).build();
@@ -199,4 +202,6 @@ pub(super) enum Encrypt {
     Command,
     /// The response's first parameter (the attribute `encrypt`).
     Response,
+    /// Both.
+    Both,
 }

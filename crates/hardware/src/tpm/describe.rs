@@ -3,7 +3,9 @@
 use tss_esapi::constants::tss::{TPM2_LOADED_SESSION_FIRST, TPM2_TRANSIENT_FIRST};
 use tss_esapi::constants::{CapabilityType, PropertyTag};
 use tss_esapi::interface_types::ecc::EccCurve;
-use tss_esapi::structures::{CapabilityData, Public, PublicParameters};
+use tss_esapi::structures::{
+    CapabilityData, KeyedHashScheme, Public, PublicKeyedHashParameters, PublicParameters,
+};
 
 use crate::description::{Capacity, Description, Kind, Lockout};
 use crate::error::Error;
@@ -87,6 +89,10 @@ impl Connection {
             {
                 names.push(name.to_owned());
             }
+        }
+        let hmac = PublicKeyedHashParameters::new(KeyedHashScheme::HMAC_SHA_256);
+        if self.context.test_parms(PublicParameters::KeyedHash(hmac)).is_ok() {
+            names.push("hmac-sha256".to_owned());
         }
         Ok(names)
     }

@@ -123,6 +123,7 @@ impl Connection {
         let certified = match key {
             Key::Child(child) => self.hold_child(&child.0)?,
             Key::Primary(primary) => self.hold_primary(&primary.0)?,
+            Key::Application(key) => self.hold_application(key)?,
         };
         let signer = self.hold_primary(&keys.attestation.0)?;
         let extra_data = Data::try_from(extra_data.as_slice()).command("TPM2_Certify")?;
@@ -232,7 +233,7 @@ impl Connection {
     fn create_child(&mut self, srk_public: &[u8], purpose: Use) -> Result<ChildKey, Error> {
         let session = self.salted(|c| c.hold_srk(srk_public), Encrypt::Command)?;
         let parent = self.hold_srk(srk_public)?;
-        let auth = random();
+        let auth = Zeroizing::new(random::<32>().to_vec());
         let auth_value = Auth::try_from(auth.as_slice()).command("TPM2_Create")?;
         let template = template::child(purpose)?;
         let made = self

@@ -79,6 +79,17 @@ pub(super) fn is_undefined(error: &Error) -> bool {
     matches!(error, Error::Failed { command: NV_READ_PUBLIC, .. }) && is(error, HANDLE)
 }
 
+/// Whether a code of the chip is about what it was given to work on: about a parameter (bit 6 of
+/// format one), or the key's attributes, type or scheme. Those about a session or a handle that is
+/// not there are not.
+pub(super) fn is_about_caller(rc: u32) -> bool {
+    const PARAMETER: u32 = 0x40;
+    const ATTRIBUTES_TYPE_KEY_SCHEME: [u32; 4] = [0x82, 0x8a, 0x9c, 0x92];
+    let Some(code) = base(rc) else { return false };
+    let of_parameter = rc & FORMAT_ONE != 0 && rc & PARAMETER != 0;
+    of_parameter || ATTRIBUTES_TYPE_KEY_SCHEME.contains(&code)
+}
+
 /// The chip says that it has failed.
 pub(super) fn is_failure(error: &Error) -> bool {
     is(error, FAILURE)
@@ -136,9 +147,10 @@ fn sort(command: &'static str, rc: u32) -> Error {
         | (Some(INTEGRITY | VALUE | SIZE), "TPM2_ActivateCredential")
         | (Some(INTEGRITY), "TPM2_Load")
         | (Some(VALUE | SIZE), "TPM2_RSA_Decrypt")
-        | (Some(AUTH_FAIL | BAD_AUTH), "TPM2_Sign" | "TPM2_ECDH_ZGen" | "TPM2_RSA_Decrypt") => {
-            Error::Rejected { command, rc }
-        }
+        | (
+            Some(AUTH_FAIL | BAD_AUTH),
+            "TPM2_Sign" | "TPM2_ECDH_ZGen" | "TPM2_RSA_Decrypt" | "TPM2_ObjectChangeAuth",
+        ) => Error::Rejected { command, rc },
         _ => Error::Failed { command, rc },
     }
 }

@@ -3,6 +3,7 @@
 //! One [`Tpm`] lives on the owner thread. It connects when it must, and what it does is spread
 //! over the files here by the phase of a device's life; each adds methods to `Connection`.
 
+mod application;
 mod connection;
 mod counter;
 mod describe;

@@ -11,6 +11,7 @@ use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Auth, Private, Public};
 use tss_esapi::traits::{Marshall, UnMarshall};
 
+use crate::application::ApplicationKey;
 use crate::error::{Change, Error, Hierarchy};
 use crate::keys::{Child, EkKind, Primary};
 use crate::tpm::connection::{Connection, Loaded};
@@ -24,10 +25,45 @@ const SAVED_MAX: usize = 64;
 impl Connection {
     /// Loads a child of the SRK, unless it is.
     pub(super) fn hold_child(&mut self, child: &Child) -> Result<KeyHandle, Error> {
+        self.hold_below(child, Self::hold_srk)
+    }
+
+    /// Loads an application's key, unless it is.
+    pub(super) fn hold_application(&mut self, key: &ApplicationKey) -> Result<KeyHandle, Error> {
+        self.hold_below(&key.child, Self::hold_application_parent)
+    }
+
+    /// Makes the parent of applications' keys, unless it is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when it is another than `expected`: the key below it was made before
+    /// the chip was cleared, or by another chip. That is said without asking the chip again, so
+    /// that who has such a key does not wear it out.
+    pub(super) fn hold_application_parent(&mut self, expected: &[u8]) -> Result<KeyHandle, Error> {
+        if let Some(handle) = self.held(expected)? {
+            return Ok(handle);
+        }
+        if self.application_parent.as_deref().is_none_or(|known| known == expected) {
+            let template = template::application_parent()?;
+            let (public, handle) = self.make_primary(Hierarchy::Owner, template)?;
+            let is_same = public == expected;
+            self.application_parent = Some(public);
+            if is_same {
+                return Ok(handle);
+            }
+        }
+        Err(Error::Rejected { command: "TPM2_Load", rc: 0 })
+    }
+
+    fn hold_below(
+        &mut self,
+        child: &Child,
+        hold_parent: impl FnOnce(&mut Self, &[u8]) -> Result<KeyHandle, Error>,
+    ) -> Result<KeyHandle, Error> {
         if let Some(handle) = self.held(&child.public)? {
             return self.authorise(handle, child);
         }
-        let parent = self.hold_srk(&child.parent)?;
+        let parent = hold_parent(self, &child.parent)?;
         self.make_room(Some(parent))?;
         let private = Private::try_from(child.private.as_slice()).command("stored key")?;
         let public = Public::unmarshall(&child.public).command("stored key")?;
@@ -164,7 +200,7 @@ impl Connection {
     }
 
     /// Makes sure that one more transient object may be loaded, without taking out `needed`.
-    fn make_room(&mut self, needed: Option<KeyHandle>) -> Result<(), Error> {
+    pub(super) fn make_room(&mut self, needed: Option<KeyHandle>) -> Result<(), Error> {
         while self.loaded.iter().filter(|held| !held.persistent).count() >= LOADED_MAX {
             let oldest =
                 self.loaded.iter().position(|held| !held.persistent && Some(held.handle) != needed);

@@ -67,6 +67,17 @@ pub(super) fn storage_root() -> Result<Public, Error> {
     p256(attributes, parameters, point(&[0; 32], &[0; 32])?)
 }
 
+/// The parent of applications' keys: what the key files of other software mean by the owner
+/// hierarchy as parent (TPM 2.0 Key Files, section 3.1). It is the storage root key but for
+/// `unique`, which is empty, so what is below one can never be loaded below the other.
+pub(super) fn application_parent() -> Result<Public, Error> {
+    let mut parent = storage_root()?;
+    if let Public::Ecc { unique, .. } = &mut parent {
+        *unique = EccPoint::default();
+    }
+    Ok(parent)
+}
+
 /// The attestation or the serial key, told from all others by `unique`.
 pub(super) fn primary(role: PrimaryRole, unique: &[u8; 32]) -> Result<Public, Error> {
     let unique = point(unique, &[0; 32])?;
@@ -120,7 +131,7 @@ pub(super) fn point(x: &[u8], y: &[u8]) -> Result<EccPoint, Error> {
 }
 
 /// Made by this chip, never to leave it, exempt from lockout, used with its authValue.
-fn born_here() -> ObjectAttributesBuilder {
+pub(super) fn born_here() -> ObjectAttributesBuilder {
     ObjectAttributesBuilder::new()
         .with_fixed_tpm(true)
         .with_fixed_parent(true)

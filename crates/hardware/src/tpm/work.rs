@@ -77,7 +77,7 @@ impl Connection {
 
     /// Whether the chip says that nothing of it has failed: in failure mode it answers this
     /// command and hardly another (TPM2_GetTestResult, Part 3, section 10.4).
-    fn is_well(&mut self) -> Result<bool, Error> {
+    pub(super) fn is_well(&mut self) -> Result<bool, Error> {
         let (_, result) = self
             .context
             .execute_without_session(|context| context.get_test_result())
@@ -169,14 +169,14 @@ fn coordinates(point: &[u8; 65]) -> Result<(&[u8], &[u8]), Error> {
 }
 
 /// Copies a number that may have come without its leading zeros.
-fn pad(number: &[u8], into: &mut [u8]) -> Option<()> {
+pub(super) fn pad(number: &[u8], into: &mut [u8]) -> Option<()> {
     let start = into.len().checked_sub(number.len())?;
     into.get_mut(start..)?.copy_from_slice(number);
     Some(())
 }
 
 /// An unrestricted key signs any digest, so the ticket says that nobody checked it.
-fn no_hash_check() -> Result<HashcheckTicket, Error> {
+pub(super) fn no_hash_check() -> Result<HashcheckTicket, Error> {
     TPMT_TK_HASHCHECK {
         tag: TPM2_ST_HASHCHECK,
         hierarchy: TPM2_RH_NULL,

@@ -180,6 +180,41 @@ pub fn verify_epoch_attest(
     Certifier::parse(ak_public)?.verify(certification, extra_data, signing_name, &qualified_name)
 }
 
+/// What a device claims of an application's key, as for [`DeviceKeyClaims`].
+#[derive(Clone, Copy)]
+pub struct ApplicationKeyClaims<'a> {
+    /// The storage key above it, primary in the owner hierarchy.
+    pub parent_public: &'a [u8],
+    /// The key.
+    pub key_public: &'a [u8],
+    /// The attestation key's word on the key.
+    pub certification: Certification<'a>,
+}
+
+/// Checks an application's key, against the attestation key's TPMT_PUBLIC that was kept at
+/// enrolment.
+///
+/// # Errors
+/// Those of the storage root key for its parent, then [`Reason::ApplicationKeyKind`],
+/// [`Reason::ApplicationKeyAttributes`], [`Reason::ApplicationKeyPolicy`], [`Reason::KeyRoca`],
+/// then those of one certification in [`verify_device_keys`].
+pub fn verify_application_key(
+    ak_public: &[u8],
+    claims: &ApplicationKeyClaims<'_>,
+    extra_data: &[u8; 32],
+) -> Result<(Public, ChipState), Reason> {
+    let parent = parse(claims.parent_public, &pattern::STORAGE_ROOT)?;
+    let key = Public::parse(claims.key_public)?;
+    pattern::check_application_key(&key)?;
+    if key.key().modulus().is_some_and(roca::has_fingerprint) {
+        return Err(Reason::KeyRoca);
+    }
+    let place = QualifiedName::primary(Hierarchy::Owner, parent.name()).child(key.name());
+    let certifier = Certifier::parse(ak_public)?;
+    let chip = certifier.verify(claims.certification, extra_data, key.name(), &place)?;
+    Ok((key, chip))
+}
+
 /// The attestation key, at its place in the endorsement hierarchy.
 struct Certifier {
     ak: Public,

@@ -28,8 +28,8 @@ pub use algorithm::{Curve, HashAlgorithm, Scheme};
 pub use attest::{Attest, ClockInfo};
 pub use credential::{Credential, make_credential};
 pub use device_keys::{
-    Certification, ChipState, DeviceKeyClaims, Role, VerifiedDeviceKeys, VerifiedKey,
-    verify_device_keys, verify_epoch_attest,
+    ApplicationKeyClaims, Certification, ChipState, DeviceKeyClaims, Role, VerifiedDeviceKeys,
+    VerifiedKey, verify_application_key, verify_device_keys, verify_epoch_attest,
 };
 pub use endorsement::EndorsementKey;
 pub use name::{Hierarchy, Name, QualifiedName};

@@ -113,6 +113,21 @@ pub(super) const SERIAL: Pattern = Pattern {
     },
 };
 
+/// Checks an application's key: any kind and scheme, but [`GENUINE`], for signing or decrypting
+/// or both and nothing else, and with an empty policy like all the others.
+pub(super) fn check_application_key(public: &Public) -> Result<(), Reason> {
+    if public.name_algorithm != HashAlgorithm::Sha256 {
+        return Err(Reason::ApplicationKeyKind);
+    }
+    if ![SIGN, DECRYPT, SIGN | DECRYPT].contains(&(public.attributes ^ GENUINE)) {
+        return Err(Reason::ApplicationKeyAttributes);
+    }
+    match public.policy.is_empty() {
+        true => Ok(()),
+        false => Err(Reason::ApplicationKeyPolicy),
+    }
+}
+
 /// TPMA_OBJECT (Part 2, section 8.3): fixedTPM (bit 1), fixedParent (4) and
 /// sensitiveDataOrigin (5) say that the chip made the key and that it cannot leave;
 /// userWithAuth (6) that the authValue opens it; noDA (10) that nobody can lock it by

@@ -69,6 +69,12 @@ impl Public {
         &self.key
     }
 
+    /// Whether the TPM signs with it, and whether it decrypts or agrees with it (TPMA_OBJECT;
+    /// Part 2, section 8.3).
+    pub fn uses(&self) -> (bool, bool) {
+        (self.attributes & 1 << 18 != 0, self.attributes & 1 << 17 != 0)
+    }
+
     /// What the key is bound to do.
     pub fn scheme(&self) -> Scheme {
         self.scheme

@@ -10,6 +10,8 @@ mod envelope;
 mod http;
 mod sealed;
 #[cfg(feature = "programs")]
+mod keys;
+#[cfg(feature = "programs")]
 mod state;
 mod text;
 mod tpm;
@@ -33,8 +35,11 @@ pub const TARGETS: &[Target] = &[
     trades::CONTENTS,
     trades::RECEIPTS,
     trades::STORED,
+    tpm::ATTESTATIONS,
     text::USER_INFO,
     text::LINK,
+    #[cfg(feature = "programs")]
+    keys::KEY_FILE,
     #[cfg(feature = "programs")]
     state::STORED_KEYS,
     #[cfg(feature = "programs")]

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 use twinseal_scheme::Reason;
+use twinseal_scheme::attestation::Attestation;
 use twinseal_scheme::tpm::{
     Attest, EndorsementKey, HashAlgorithm, Name, Public, Signature, make_credential,
 };
@@ -39,6 +40,14 @@ pub const CREDENTIAL: Target = Target {
         [vectors::all("serial", "ek-public"), chip.into_iter().collect()].concat()
     },
     mutations: 2000,
+};
+
+/// What a device says of an application's key.
+pub const ATTESTATIONS: Target = Target {
+    name: "attestations",
+    run: attestation,
+    seeds: || vectors::all("attestation", "attestation"),
+    mutations: 6000,
 };
 
 static SIGNER: LazyLock<Public> = LazyLock::new(|| {
@@ -83,6 +92,15 @@ fn encoded(attest: &Attest) -> Vec<u8> {
         &sized(&attest.qualified_name),
     ]
     .concat()
+}
+
+fn attestation(bytes: &[u8]) -> bool {
+    let Ok(attestation) = Attestation::decode(bytes) else { return false };
+    assert_eq!(attestation.encode(), bytes, "another encoding of the same attestation");
+    let ak = File::read("chip.txt").bytes("ak-public").expect("ak-public");
+    // By the right key, and for another nonce than it was made for.
+    assert!(attestation.verify(&[1; 32], &ak).is_err());
+    true
 }
 
 fn credential(bytes: &[u8]) -> bool {

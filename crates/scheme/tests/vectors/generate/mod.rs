@@ -3,6 +3,7 @@
 mod aad;
 mod admissions;
 mod answers;
+mod attestations;
 mod certificate;
 mod chip;
 mod claims;
@@ -57,6 +58,7 @@ pub fn all(p: &Parties) -> Vec<Vector> {
         ek_certificates::vectors(p),
         links::vectors(p),
         admissions::vectors(),
+        attestations::vectors(p),
         encrypt_form::vectors(&m),
         sign1_form::vectors(&m),
         rsa::vectors(&m),

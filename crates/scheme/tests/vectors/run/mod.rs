@@ -2,6 +2,7 @@
 
 mod admission;
 mod answer;
+mod attestation;
 mod ek;
 mod enrol;
 mod epoch;
@@ -41,6 +42,7 @@ pub fn operations() -> Vec<Operation> {
         trade::OPERATIONS,
         ek::OPERATIONS,
         admission::OPERATIONS,
+        attestation::OPERATIONS,
     ]
     .concat()
 }
