@@ -8,9 +8,9 @@ mod enrolment;
 mod envelope;
 #[cfg(feature = "programs")]
 mod http;
-mod sealed;
 #[cfg(feature = "programs")]
 mod keys;
+mod sealed;
 #[cfg(feature = "programs")]
 mod state;
 mod text;
