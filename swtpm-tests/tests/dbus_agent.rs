@@ -97,7 +97,7 @@ fn what_does_not_fit_the_contract_is_refused_by_name() {
         (open, &[service, "{'colour': <'red'>}"], invalid),
         (open, &[service, "{'outer': <uint32 1>}"], invalid),
         (open, &[service, "{}"], "org.twinseal.Error.NotAllowed"),
-        ("org.twinseal.Agent1.CreateKey", &["x"], "org.freedesktop.DBus.Error.UnknownMethod"),
+        ("org.twinseal.Agent1.MakeTea", &["x"], "org.freedesktop.DBus.Error.UnknownMethod"),
         ("org.twinseal.Agent2.OpenTrade", &["x"], "org.freedesktop.DBus.Error.UnknownInterface"),
     ] {
         let refusal = call(&device, APP, method, rest).unwrap_err();

@@ -26,6 +26,7 @@ impl Engine {
         algorithm: &str,
         new: NewKey,
     ) -> Result<ApplicationKeyId, Error> {
+        self.access.key_maker(caller)?;
         let algorithm = KeyAlgorithm::of_word(algorithm).ok_or_else(|| {
             let all = KeyAlgorithm::ALL.map(KeyAlgorithm::word).join(", ");
             wrong(format!("the algorithm is none of {all}"))
@@ -50,6 +51,7 @@ impl Engine {
         password: Zeroizing<Vec<u8>>,
         new: NewKey,
     ) -> Result<ApplicationKeyId, Error> {
+        self.access.key_maker(caller)?;
         if !new.uses.is_empty() {
             return Err(wrong("an imported key says itself what it is for"));
         }
@@ -73,7 +75,6 @@ impl Engine {
     }
 
     async fn may_have_another_key(&self, caller: &Caller, new: &NewKey) -> Result<(), Error> {
-        self.access.key_maker(caller)?;
         new.check()?;
         if new.group.is_some_and(|group| caller.uid != 0 && !caller.gids.contains(&group)) {
             return Err(Error::new(Kind::NotAllowed, "you are not in that group")

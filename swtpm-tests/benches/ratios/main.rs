@@ -2,7 +2,8 @@
 //! `scripts/bench` runs it; with `--json` it prints one object a row.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, dead_code)]
 
-#[path = "../../crates/scheme/tests/scheme/parties.rs"]
+mod keys;
+#[path = "../../../crates/scheme/tests/scheme/parties.rs"]
 mod parties;
 
 use std::hint::black_box;
@@ -24,7 +25,7 @@ struct Row {
 }
 
 fn main() {
-    let rows: Vec<Row> = seal_rows().into_iter().chain(open_rows()).collect();
+    let rows: Vec<Row> = keys::rows().into_iter().chain(seal_rows()).chain(open_rows()).collect();
     let is_json = std::env::args().any(|argument| argument == "--json");
     for Row { id, what, ratio, target } in &rows {
         let ok = ratio <= target;
