@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use twinseal_hardware::{ApplicationKey, KeyAlgorithm, Uses};
 use twinseal_scheme::id::ApplicationKeyId;
 
-use crate::{Error, Kind};
+use crate::{Caller, Error, Kind};
 
 const CERTIFICATE_LEN_MAX: usize = 16 * 1024;
 
@@ -83,6 +83,11 @@ impl NewKey {
 }
 
 impl KeyView {
+    /// Who may see a key may use it, and nobody else.
+    pub(crate) fn is_for(&self, caller: &Caller) -> bool {
+        self.owner == caller.uid || self.group.is_some_and(|group| caller.gids.contains(&group))
+    }
+
     /// # Errors
     /// [`Kind::InvalidArgument`], [`Kind::TooLarge`].
     pub(crate) fn change(&mut self, change: KeyChange) -> Result<(), Error> {

@@ -160,7 +160,8 @@ impl Agent {
         key: &KeyView,
         change: KeyChange,
     ) -> Result<(), Error> {
-        self.engine.change_key(caller, key, change).await
+        let (caller, key) = (caller.clone(), key.clone());
+        self.whole(|engine| async move { engine.change_key(&caller, &key, change).await }).await
     }
 
     /// Forgets the key for ever. For its owner.
@@ -168,6 +169,7 @@ impl Agent {
     /// # Errors
     /// `NotAllowed`.
     pub async fn delete_key(&self, caller: &Caller, key: &KeyView) -> Result<(), Error> {
-        self.engine.delete_key(caller, key).await
+        let (caller, key) = (caller.clone(), key.clone());
+        self.whole(|engine| async move { engine.delete_key(&caller, &key).await }).await
     }
 }

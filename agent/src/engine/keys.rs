@@ -3,6 +3,8 @@
 //! They are kept apart from the enrolment: they work before it, after it, and whatever the server
 //! says of the device. Only an attestation needs one, since it is by the enrolment's key.
 
+use std::collections::HashMap;
+
 use rand_core::{OsRng, RngCore};
 use twinseal_hardware::{
     ApplicationKey, AuthValue, Error as ChipError, Hash, KeyAlgorithm, KeyFile, Lane, SignScheme,
@@ -13,11 +15,46 @@ use twinseal_scheme::id::ApplicationKeyId;
 use twinseal_scheme::tpm::{Curve, PublicKey};
 use zeroize::Zeroizing;
 
-use super::{Engine, now};
+use super::{Engine, lock, now};
 use crate::key::{decrypt_word, wrong};
 use crate::{Caller, Error, KeyChange, KeyView, Kind, NewKey};
 
 const RANDOM_LEN_MAX: usize = 1024;
+
+/// Keys that were looked up, so that a signature waits for the chip and not for the disk too.
+#[derive(Default)]
+pub(super) struct KnownKeys {
+    keys: HashMap<ApplicationKeyId, KeyView>,
+    /// How often something stored has changed.
+    changes: u64,
+}
+
+/// A key takes less than 2 KiB.
+const KNOWN_MAX: usize = 256;
+
+impl KnownKeys {
+    /// The key, if it is known, and how often anything has changed by now.
+    fn look_up(&self, id: ApplicationKeyId) -> (Option<KeyView>, u64) {
+        (self.keys.get(&id).cloned(), self.changes)
+    }
+
+    /// Keeps what was read after `changes`, unless something may have changed since.
+    fn remember(&mut self, view: &KeyView, changes: u64) {
+        if self.changes != changes {
+            return;
+        }
+        if self.keys.len() >= KNOWN_MAX {
+            self.keys.clear();
+        }
+        self.keys.insert(view.id, view.clone());
+    }
+
+    /// After a change of what is stored, and before its caller hears of it.
+    fn forget(&mut self, id: ApplicationKeyId) {
+        self.changes += 1;
+        self.keys.remove(&id);
+    }
+}
 
 impl Engine {
     pub(crate) async fn create_key(
@@ -133,8 +170,16 @@ impl Engine {
         caller: &Caller,
         id: ApplicationKeyId,
     ) -> Result<KeyView, Error> {
-        let caller = caller.clone();
-        self.store.run(move |tx| tx.key(&caller, id)).await?.ok_or_else(|| Kind::NotFound.into())
+        let (known, changes) = lock(&self.known_keys).look_up(id);
+        let view = match known {
+            Some(view) => view,
+            None => {
+                let stored = self.store.run(move |tx| tx.key(id)).await?.ok_or(Kind::NotFound)?;
+                lock(&self.known_keys).remember(&stored, changes);
+                stored
+            }
+        };
+        if view.is_for(caller) { Ok(view) } else { Err(Kind::NotFound.into()) }
     }
 
     pub(crate) async fn random(
@@ -234,20 +279,23 @@ impl Engine {
         change: KeyChange,
     ) -> Result<(), Error> {
         owned(caller, key)?;
-        let (caller, id) = (caller.clone(), key.id);
-        self.store
-            .run(move |tx| {
-                let mut view = tx.key(&caller, id)?.ok_or(Kind::NotFound)?;
-                view.change(change)?;
-                tx.put_key(&view)
-            })
-            .await
+        let id = key.id;
+        let changed = self.store.run(move |tx| {
+            let mut view = tx.key(id)?.ok_or(Kind::NotFound)?;
+            view.change(change)?;
+            tx.put_key(&view)
+        });
+        let changed = changed.await;
+        lock(&self.known_keys).forget(id);
+        changed
     }
 
     pub(crate) async fn delete_key(&self, caller: &Caller, key: &KeyView) -> Result<(), Error> {
         owned(caller, key)?;
         let id = key.id;
-        self.store.run(move |tx| tx.delete_key(id)).await?;
+        let deleted = self.store.run(move |tx| tx.delete_key(id)).await;
+        lock(&self.known_keys).forget(id);
+        deleted?;
         tracing::info!(uid = caller.uid, key = %id, "an application's key is deleted");
         Ok(())
     }
@@ -330,5 +378,32 @@ mod tests {
         assert_eq!(uses(KeyAlgorithm::Rsa2048, &["agree"]), invalid);
         assert_eq!(uses(KeyAlgorithm::HmacSha256, &["sign"]), Ok((true, false)));
         assert_eq!(uses(KeyAlgorithm::HmacSha256, &["sign", "decrypt"]), invalid);
+    }
+    /// What is read while something changes may be the old, and is not kept.
+    #[test]
+    fn a_key_is_known_until_it_changes() {
+        let area = [&[0, 8, 0, 0x0b, 0, 4, 4, 0x72][..], &[0; 12]].concat();
+        let field = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+        let stored = [&b"twinseal application key 1"[..], b"parent", &area, b"private", b""];
+        let stored: Vec<u8> = stored.iter().flat_map(|bytes| field(bytes)).collect();
+        let view = KeyView {
+            id: ApplicationKeyId([1; 16]),
+            owner: 7,
+            group: None,
+            label: "till".to_owned(),
+            cka_id: vec![1],
+            certificate: None,
+            created: 0,
+            key: ApplicationKey::from_bytes(&stored).unwrap(),
+        };
+        let mut known = KnownKeys::default();
+        let (none, before) = known.look_up(view.id);
+        assert!(none.is_none());
+        known.remember(&view, before);
+        assert_eq!(known.look_up(view.id).0.unwrap().label, "till");
+        known.forget(view.id);
+        assert!(known.look_up(view.id).0.is_none());
+        known.remember(&view, before);
+        assert!(known.look_up(view.id).0.is_none(), "read before the change");
     }
 }

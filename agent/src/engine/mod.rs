@@ -30,6 +30,7 @@ use twinseal_hardware::{Hardware, Lane as Chip};
 use self::attempts::Attempts;
 use self::carrier::Carrier;
 use self::contact::Contact;
+use self::keys::KnownKeys;
 use self::offers::Listeners;
 use self::progress::Jobs;
 use self::sealing::{Lane, OpenEpoch};
@@ -63,6 +64,7 @@ pub(crate) struct Engine {
     choosing: tokio::sync::Mutex<()>,
     contact: Mutex<Contact>,
     attempts: Mutex<Attempts>,
+    known_keys: Mutex<KnownKeys>,
     /// A trade has changed.
     news: watch::Sender<()>,
     /// There is, or may be, something to carry.
@@ -101,6 +103,7 @@ impl Engine {
             choosing: tokio::sync::Mutex::default(),
             contact: Mutex::new(Contact::new(Instant::now())),
             attempts: Mutex::default(),
+            known_keys: Mutex::default(),
             news: watch::channel(()).0,
             work: watch::channel(()).0,
             unsettled: Notify::new(),

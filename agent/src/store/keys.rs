@@ -10,15 +10,11 @@ use crate::{Caller, Error, KeyView};
 const COLUMNS: &str = "id, owner, gid, label, certificate, created, key, cka_id";
 
 impl Tx<'_> {
-    /// A key, if it is one that the caller may use.
-    pub(crate) fn key(
-        &self,
-        caller: &Caller,
-        id: ApplicationKeyId,
-    ) -> Result<Option<KeyView>, Error> {
+    /// A key, whoever's it is.
+    pub(crate) fn key(&self, id: ApplicationKeyId) -> Result<Option<KeyView>, Error> {
         let query = format!("SELECT {COLUMNS} FROM keys WHERE id = ?1");
         let found = self.query_row(&query, [id.0], |row| Ok(self.read_key(row))).optional()?;
-        Ok(found.transpose()?.filter(|key| may_use(caller, key)))
+        found.transpose()
     }
 
     /// The keys that the caller may use.
@@ -83,11 +79,6 @@ impl Tx<'_> {
             key: ApplicationKey::from_bytes(&blob).map_err(|_| damaged("application key"))?,
         })
     }
-}
-
-/// Who may see a key may use it, and nobody else.
-fn may_use(caller: &Caller, key: &KeyView) -> bool {
-    key.owner == caller.uid || key.group.is_some_and(|group| caller.gids.contains(&group))
 }
 
 fn label_of(id: ApplicationKeyId) -> String {
