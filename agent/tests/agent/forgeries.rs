@@ -2,6 +2,7 @@
 
 use rand_core::{OsRng, RngCore};
 use twinseal_agent::{Agent, Kind, Options, TradeId};
+use twinseal_hardware::KeyFamily;
 use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys};
@@ -23,12 +24,18 @@ const ATTEMPTS: usize = 64;
 const SLOW: usize = 300;
 
 /// An enrolled agent, with a probe on its chip's bus, and a trade of Alice's in this order.
-pub async fn probed(outer: Outer) -> (World, Tap, TradeId) {
+async fn probed(outer: Outer) -> (World, Tap, TradeId) {
+    probed_with(KeyFamily::Ecc, outer).await
+}
+
+/// The same with keys of this family.
+pub async fn probed_with(prefer: KeyFamily, outer: Outer) -> (World, Tap, TradeId) {
     let chip = Swtpm::builder().only(EkKind::EccP384).start();
     let tap = Tap::on(&chip);
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path(), &chip);
     config.hardware.tcti = tap.tcti();
+    config.hardware.prefer = prefer;
     let agent = Agent::start(config).await.unwrap();
     let mut world = World { agent: Some(agent), server: crate::server::Server::new(), chip, dir };
     world.enrol().await.unwrap();

@@ -3,8 +3,6 @@
 
 use std::process::Command;
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Key, Nonce};
 use rand_core::OsRng;
 use twinseal_hardware::{Config, DeviceKeys, Hardware};
 use twinseal_scheme::Secret;
@@ -15,7 +13,7 @@ use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningAlgorithm, Sign
 use twinseal_scheme::message::Encapsulation;
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
-use twinseal_swtpm_tests::{Device, Swtpm};
+use twinseal_swtpm_tests::{Device, StolenState, Swtpm};
 
 /// What is on a device's disk, opened with its state key.
 pub struct Thief {
@@ -28,42 +26,22 @@ pub struct Thief {
 impl Thief {
     /// Reads the disk of a device.
     pub fn of(device: &Device) -> Thief {
-        let folder = device.state_dir();
-        let key = std::fs::read(folder.with_file_name("state.key")).expect("the state key");
-        // A copy: the agent keeps its own to itself.
-        let copy = tempfile::tempdir().expect("a temporary folder");
-        for entry in std::fs::read_dir(&folder).expect("the state folder") {
-            let path = entry.expect("a file").path();
-            let to = copy.path().join(path.file_name().expect("a name"));
-            std::fs::copy(&path, to).expect("a copy");
-        }
-        let database = rusqlite::Connection::open(copy.path().join("state.sqlite"));
-        let database = database.expect("a database");
-        let row = |column: &str| -> Vec<u8> {
-            let query = format!("SELECT {column} FROM device");
-            database.query_row(&query, [], |row| row.get(0)).expect("the device's row")
-        };
-        let number = |column: &str| -> u32 {
-            let query = format!("SELECT {column} FROM device");
-            database.query_row(&query, [], |row| row.get(0)).expect("the device's row")
-        };
-        let keys = open(&key, "device keys", &row("keys"));
-        let algorithm = database
-            .query_row("SELECT signing_algorithm FROM device", [], |row| row.get(0))
-            .expect("the device's row");
-        let algorithm = SigningAlgorithm::of_number(algorithm).expect("an algorithm");
+        let stolen = StolenState::of(&device.state_dir());
+        let row = |column: &str| -> Vec<u8> { stolen.column(column) };
+        let algorithm = SigningAlgorithm::of_number(stolen.column("signing_algorithm"));
+        let algorithm = algorithm.expect("an algorithm");
         let server_id = ServerId(row("server_id").try_into().expect("32 bytes"));
         Thief {
             bond: Bond {
                 server_id,
                 device_id: DeviceId(row("device_id").try_into().expect("16 bytes")),
                 serial: HardwareSerial::from_bytes(row("serial").try_into().expect("32 bytes")),
-                generation: number("generation"),
-                keyset: number("keyset"),
+                generation: stolen.column("generation"),
+                keyset: stolen.column("keyset"),
                 signing: SigningPublic::from_spki(algorithm, &row("signing")).expect("a key"),
                 decryption: DecryptionPublic::from_spki(&row("decryption")).expect("a key"),
             },
-            keys: DeviceKeys::from_bytes(&keys).expect("the chip's blobs"),
+            keys: DeviceKeys::from_bytes(&stolen.keys()).expect("the chip's blobs"),
             point: P256Public::from_spki(&row("point")).expect("a key"),
             server_keys: ServerKeys::verify(&row("statement"), &server_id).expect("a statement"),
         }
@@ -148,14 +126,6 @@ pub fn on<T>(chip: &Swtpm, work: impl AsyncFnOnce(twinseal_hardware::Lane) -> T)
         hardware.close().await;
         done
     })
-}
-
-/// As the agent encrypts what it stores: nonce, then AES-256-GCM bound to the place.
-fn open(key: &[u8], place: &str, sealed: &[u8]) -> Vec<u8> {
-    let cipher = Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key));
-    let (nonce, body) = sealed.split_at(12);
-    let payload = Payload { msg: body, aad: place.as_bytes() };
-    cipher.decrypt(Nonce::from_slice(nonce), payload).expect("the state key opens it")
 }
 
 fn sha256(message: &[u8]) -> [u8; 32] {

@@ -183,7 +183,7 @@ async fn a_probe_on_the_bus_reads_what_an_unsalted_session_encrypts() {
     let tap = Tap::on(&chip);
     let mut raw = Raw::through(&tap);
     let serial = raw.primary(ENDORSEMENT, &template(&stored[7], &stored[6]));
-    raw.agree_unsalted(serial, &stored[7], &point);
+    raw.agree_unsalted(serial, &[], &stored[7], &point);
     raw.flush(serial);
     let seen = tap.exchanges();
     assert!(!seen.iter().any(|exchange| holds(exchange, secret.expose())), "it is encrypted");

@@ -16,6 +16,7 @@ pub const CREATE: u32 = 0x153;
 pub const DUPLICATE: u32 = 0x14b;
 pub const LOAD: u32 = 0x157;
 const ECDH_ZGEN: u32 = 0x154;
+const RSA_DECRYPT: u32 = 0x159;
 const FLUSH_CONTEXT: u32 = 0x165;
 const POLICY_COMMAND_CODE: u32 = 0x16c;
 const START_AUTH_SESSION: u32 = 0x176;
@@ -51,8 +52,29 @@ impl Raw {
         Raw(TcpStream::connect(("127.0.0.1", port)).unwrap())
     }
 
-    /// TPM2_ECDH_ZGen in an HMAC session without salt or binding that encrypts the answer.
-    pub fn agree_unsalted(&mut self, key: u32, public: &[u8], point: &[u8; 65]) {
+    /// TPM2_ECDH_ZGen, its answer encrypted in a session that anybody can open.
+    pub fn agree_unsalted(&mut self, key: u32, auth: &[u8], public: &[u8], point: &[u8; 65]) {
+        let point = [sized(&point[1..33]), sized(&point[33..])].concat();
+        self.send_unsalted(ECDH_ZGEN, key, auth, public, &sized(&point));
+    }
+
+    /// TPM2_RSA_Decrypt, its answer encrypted in a session that anybody can open.
+    pub fn decrypt_unsalted(&mut self, key: u32, auth: &[u8], public: &[u8], ciphertext: &[u8]) {
+        // The key's own scheme, and no label.
+        let parameters = [&sized(ciphertext)[..], &[0, 0x10], &[0, 0]].concat();
+        self.send_unsalted(RSA_DECRYPT, key, auth, public, &parameters);
+    }
+
+    /// The key is authorised by its password; an HMAC session without salt or binding encrypts
+    /// the answer.
+    fn send_unsalted(
+        &mut self,
+        code: u32,
+        key: u32,
+        auth: &[u8],
+        public: &[u8],
+        parameters: &[u8],
+    ) {
         let nonce = [9; 32];
         // TPM_SE_HMAC, AES-128-CFB, SHA-256.
         let symmetric = [0, 0, 0, 0, 6, 0, 0x80, 0, 0x43, 0, 0x0b];
@@ -63,31 +85,29 @@ impl Raw {
         );
         let handle = session.handle();
         let nonce_tpm = &session.rest[6..];
-        let point = [sized(&point[1..33]), sized(&point[33..])].concat();
-        let parameters = sized(&point);
-        // Part 1, section 19.6: the HMAC's key is empty, since both session key and authValue are.
+        // Part 1, section 19.6: the HMAC's key is empty, as the session key is, and it authorises
+        // nothing.
         let name = [&[0, 0x0b][..], &Sha256::digest(public)].concat();
-        let hash = [&ECDH_ZGEN.to_be_bytes()[..], &name, &parameters].concat();
-        let hash = Sha256::digest(hash);
+        let hash = Sha256::digest([&code.to_be_bytes()[..], &name, parameters].concat());
         let attributes = [0x41];
         let hmac = Hmac::<Sha256>::new_from_slice(&[]).unwrap();
         let hmac = hmac.chain_update(hash).chain_update(nonce).chain_update(nonce_tpm);
         let hmac = hmac.chain_update(attributes).finalize().into_bytes();
-        let auth = [&handle.to_be_bytes()[..], &sized(&nonce), &attributes, &sized(&hmac)].concat();
-        let size = u32::try_from(auth.len()).unwrap().to_be_bytes();
-        let rest = [&size[..], &auth, &parameters].concat();
-        assert_eq!(self.exchange(0x8002, ECDH_ZGEN, &[key], &rest).code, 0);
+        let password = authorisation(PASSWORD, auth);
+        let session = [&handle.to_be_bytes()[..], &sized(&nonce), &attributes, &sized(&hmac)];
+        let auths = [password, session.concat()].concat();
+        let size = u32::try_from(auths.len()).unwrap().to_be_bytes();
+        let rest = [&size[..], &auths, parameters].concat();
+        assert_eq!(self.exchange(0x8002, code, &[key], &rest).code, 0);
         self.flush(handle);
     }
 
     /// Sends a command whose first handle is authorised.
     pub fn send(&mut self, code: u32, handles: &[u32], by: By<'_>, parameters: &[u8]) -> Answer {
-        let (session, hmac) = match by {
-            By::Password(password) => (PASSWORD, password),
-            By::Policy(session) => (session, &[][..]),
+        let auth = match by {
+            By::Password(password) => authorisation(PASSWORD, password),
+            By::Policy(session) => authorisation(session, &[]),
         };
-        // Handle, no nonce, continueSession, the password.
-        let auth = [&session.to_be_bytes()[..], &[0, 0, 1], &sized(hmac)].concat();
         let size = u32::try_from(auth.len()).unwrap().to_be_bytes();
         self.exchange(0x8002, code, handles, &[&size, &auth[..], parameters].concat())
     }
@@ -162,6 +182,11 @@ impl Answer {
         }
         fields
     }
+}
+
+/// Handle, no nonce, continueSession, the password.
+fn authorisation(session: u32, password: &[u8]) -> Vec<u8> {
+    [&session.to_be_bytes()[..], &[0, 0, 1], &sized(password)].concat()
 }
 
 /// A TPM2B.

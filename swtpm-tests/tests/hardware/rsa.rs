@@ -7,9 +7,11 @@ use rand_core::{OsRng, RngCore};
 use twinseal_hardware::{Config, DeviceKeys, Hardware, KeyFamily, Lane};
 use twinseal_scheme::keys::{DecryptionPublic, RSA_LEN, SigningAlgorithm, SigningPublic};
 use twinseal_scheme::tpm::Public;
-use twinseal_swtpm_tests::Swtpm;
+use twinseal_swtpm_tests::{Swtpm, Tap, probe};
 
-use crate::eyes::{peer, sign_and_verify};
+use crate::eyes::{fields, peer, sign_and_verify};
+use crate::leaving::template;
+use crate::raw::{OWNER, Raw};
 
 /// What another side knows of the chip: its decryption key, in a folder for OpenSSL.
 struct Sender {
@@ -125,6 +127,27 @@ async fn junk_for_an_rsa_key_harms_nobody() {
     hardware.close().await;
     let left = chip.tool("tpm2_getcap", &["handles-transient"]);
     assert_eq!(left, "", "handles after an orderly end");
+}
+
+/// That a probe would see it: the same decryption, its answer encrypted in a session without a
+/// salt, as many programs do it.
+#[tokio::test]
+async fn a_probe_on_the_bus_reads_an_oaep_plaintext_that_an_unsalted_session_encrypts() {
+    let chip = Swtpm::start();
+    let (hardware, _, keys) = rsa_device(&chip).await;
+    let sealed = Sender::to(&keys).encrypt(&[0x5a; 32], &OAEP);
+    hardware.close().await;
+    let stored = fields(&keys.to_bytes());
+    let tap = Tap::on(&chip);
+    let mut raw = Raw::through(&tap);
+    let root = raw.primary(OWNER, &template(&stored[3], &[0; 32]));
+    let [public, private, auth] = [13, 14, 15].map(|at| stored[at].as_slice());
+    let key = raw.load(root, private, public);
+    raw.decrypt_unsalted(key, auth, public, &sealed);
+    let seen = tap.exchanges();
+    let clear: Vec<_> = seen.iter().map(|exchange| exchange.response.clone()).collect();
+    assert!(!probe::holds(&clear, &[0x5a; 32]), "it is encrypted");
+    assert!(probe::holds(&probe::readable(&seen), &[0x5a; 32]), "and the probe reads it");
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ impl Device {
         }
         self.down_seq += 1;
         let envelope = seal(&self.bond, keys, *outer, self.down_seq, content, signing)?;
+        self.sent_down.push(envelope.clone());
         self.sealed = Some((keys.epoch, envelope.clone()));
         Ok(Answer::Downlink(envelope))
     }
@@ -105,6 +106,17 @@ impl Device {
         let keys = self.epochs.last_key_value().unwrap().1;
         self.down_seq += 1;
         seal(&self.bond, keys, outer, self.down_seq, &content, server).unwrap()
+    }
+
+    /// What the chip has had to open, of every message down.
+    pub fn encapsulations(&self) -> Vec<Encapsulation> {
+        let encapsulation = |envelope: &Vec<u8>| {
+            let envelope = Envelope::decode(envelope).unwrap();
+            let keys = self.epochs.get(&envelope.route.epoch).unwrap();
+            let opening = DownOpening::begin(&self.bond, keys, &envelope).unwrap();
+            opening.encapsulation().clone()
+        };
+        self.sent_down.iter().map(encapsulation).collect()
     }
 
     pub fn open_trade(&mut self, kind: Kind, payload: &[u8], outer: Outer) -> TradeId {

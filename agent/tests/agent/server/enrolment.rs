@@ -144,6 +144,7 @@ impl Server {
                 trades: old.map(|device| device.trades).unwrap_or_default(),
                 downlinks: VecDeque::new(),
                 sealed: None,
+                sent_down: vec![],
                 down_seq: 0,
                 is_deaf: false,
                 expected: None,

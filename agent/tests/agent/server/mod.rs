@@ -29,7 +29,7 @@ use twinseal_scheme::epoch::{ChainKey, EpochKeys, VerifiedEpochOpen};
 use twinseal_scheme::id::{DeviceId, EnrolId};
 use twinseal_scheme::keys::{KemPrivate, P256Private, SigningKey, random_scalar};
 use twinseal_scheme::link::Link;
-use twinseal_scheme::message::{Envelope, Outer, open_up, seal_down};
+use twinseal_scheme::message::{DownOpening, Encapsulation, Envelope, Outer, open_up, seal_down};
 use twinseal_scheme::receipt::{SignedReceipt, UnsignedReceipt};
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::tpm::{
@@ -88,6 +88,8 @@ pub struct Device {
     trades: HashMap<TradeId, Known>,
     downlinks: VecDeque<(Outer, Content)>,
     sealed: Option<(u64, Vec<u8>)>,
+    /// Every message down that was fetched.
+    sent_down: Vec<Vec<u8>>,
     down_seq: u32,
     /// Hears no acknowledgements.
     pub is_deaf: bool,
