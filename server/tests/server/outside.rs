@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use rand_core::{OsRng, RngCore};
 use twinseal_scheme::Secret;
-use twinseal_scheme::answer::{Fetch, FetchRoute};
+use twinseal_scheme::answer::{Answer, Fetch, FetchRoute};
 use twinseal_scheme::bond::Bond;
+use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 use twinseal_scheme::id::{DeviceId, ServerId};
 use twinseal_scheme::keys::{
@@ -14,6 +15,7 @@ use twinseal_scheme::keys::{
 use twinseal_scheme::message::{Outer, seal_up};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
+use twinseal_server::store::{Caller, Entry};
 
 use crate::device::{Device, open_store};
 use crate::rig::{Place, Server, client};
@@ -95,10 +97,10 @@ async fn seen(server: &Server, kind: &str, body: Vec<u8>) -> (u16, Vec<(String, 
     (status, headers, response.text().await.unwrap())
 }
 
-/// A known device, one that has opened no epoch, a revoked one, and one
-/// that nobody has heard of, with everything that can be forged of each.
+/// Devices in every state, one that has opened no epoch, and one that nobody has heard of, with
+/// everything that can be forged of each.
 #[tokio::test]
-async fn unknown_known_and_revoked_devices_look_the_same_from_outside() {
+async fn devices_in_every_state_and_unknown_ones_look_the_same_from_outside() {
     let place = Place::new();
     let server = place.serve();
     let mut known = Device::ready(&place, &server, [1; 32]).await;
@@ -106,14 +108,24 @@ async fn unknown_known_and_revoked_devices_look_the_same_from_outside() {
     let fresh = Device::enrolled(&place, &server.device, [2; 32]).await;
     let revoked = Device::ready(&place, &server, [3; 32]).await;
     place.json(&["device", "revoke", &revoked.bond.device_id.to_string()]);
-    let ids = [known.bond.device_id, fresh.bond.device_id, revoked.bond.device_id, unknown()];
+    let quarantined = Device::ready(&place, &server, [4; 32]).await;
+    let (clone, _) = quarantined.epoch_open(1);
+    let (_, answer) = quarantined.post("message", &clone).await;
+    assert_eq!(quarantined.verify(&clone, &answer), Answer::Quarantined);
+    let awaiting = Device::ready(&place, &server, [5; 32]).await;
     let (store, secrets) = open_store(&place).await;
+    let id = awaiting.bond.device_id;
+    let mut write = store.write(&Caller::Cli("test".into())).await.unwrap();
+    write.set_state(&id, DeviceState::Awaiting).await.unwrap();
+    write.commit(Entry::of("device.await", id, "test")).await.unwrap();
     let statement = store.read().await.unwrap().statement().await.unwrap();
     let server_keys = ServerKeys::verify(&statement, &secrets.server_id()).unwrap();
     store.close().await;
+    let devices = [&known, &fresh, &revoked, &quarantined, &awaiting];
+    let ids = devices.map(|device| device.bond.device_id).into_iter().chain([unknown()]);
     let mut looks = BTreeSet::new();
     for id in ids {
-        for generation in [0, 1, 2] {
+        for generation in [1, 2] {
             let forger = Forger::of(id, generation);
             // Closed, open, and never opened; an epoch-open of each.
             for epoch in [1, 2, 3, u64::MAX] {
@@ -132,7 +144,12 @@ async fn unknown_known_and_revoked_devices_look_the_same_from_outside() {
     // That there is a difference to be seen: the device itself is answered.
     let fetch = known.fetching(0, &[]);
     assert_eq!(seen(&server, "fetch", fetch).await.0, 200);
-    // And so is the one that is revoked: it has signed.
-    let message = revoked.seal_as(Outer::Serial, 1, b"late");
-    assert_eq!(seen(&server, "message", message).await.0, 200);
+    // And so are those that are revoked or in quarantine: they have signed.
+    for (device, verdict) in [(&revoked, Answer::Revoked), (&quarantined, Answer::Quarantined)] {
+        let message = device.seal_as(Outer::Serial, 1, b"late");
+        assert_eq!(device.tell(&message).await, verdict);
+    }
+    // Before an operator has approved it, a device is unknown.
+    let message = awaiting.seal_as(Outer::Serial, 1, b"early");
+    assert_eq!(looks.first(), Some(&seen(&server, "message", message).await));
 }
