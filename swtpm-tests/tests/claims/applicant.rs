@@ -14,6 +14,9 @@ use twinseal_scheme::keys::SigningPublic;
 use twinseal_scheme::link::Link;
 use twinseal_scheme::tpm::{EndorsementKey, Public, Role};
 use twinseal_scheme::{Reason, Secret};
+use twinseal_server::app::{App, Folders, Policy};
+use twinseal_server::http::Limits;
+use twinseal_server::store::FILE_NAME;
 use twinseal_swtpm_tests::{Api, Swtpm, World};
 
 use crate::thief::on;
@@ -56,13 +59,8 @@ fn every_step_of_an_enrolment_is_answered_again_and_taken_once() {
     let door = Door::at(&world);
     let link: Link = world.server().link("http://localhost:1").parse().expect("a link");
     on(&Swtpm::start(), async |lane| {
-        let request = Request { nonce_d: [7; 32] };
-        let m0 = door.answer("challenge", &request.encode());
-        let challenge = Challenge::accept(&m0, &request, &link.server_id, link.least_sequence);
-        let challenge = challenge.expect("the server's challenge");
-        let ek = lane.endorsement_key(None).await.expect("an endorsement key");
-        let keys = lane.create_keys(&ek).await.expect("keys");
-        let claim = claim(&lane, &link, &challenge, &ek, &keys).await;
+        let (m0, challenge) = challenged(&door, &link);
+        let (keys, claim) = claimed(&lane, &link, &challenge).await;
 
         let m1 = claim.seal(&challenge, &mut OsRng).expect("a claim");
         let m2 = door.answer("claim", &m1);
@@ -74,6 +72,68 @@ fn every_step_of_an_enrolment_is_answered_again_and_taken_once() {
         let (m3, m4) = activate(&door, &lane, &keys, &challenge, &transcript).await;
         confirm(&door, &lane, &keys, &challenge, (&claim, &link), transcript, (m3, m4)).await;
     });
+}
+
+/// Two replicas have read that this claim is new before either may write: the writer's lock is
+/// held until both wait for it.
+#[test]
+fn two_copies_of_a_claim_at_once_get_one_answer() {
+    let world = World::start();
+    let door = Door::at(&world);
+    let link: Link = world.server().link("http://localhost:1").parse().expect("a link");
+    let (data, secrets) = (world.server().data_dir(), world.server().secrets_dir());
+    let writer = rusqlite::Connection::open(data.join(FILE_NAME)).expect("the database");
+    on(&Swtpm::start(), async |lane| {
+        let (_, challenge) = challenged(&door, &link);
+        let (_, claim) = claimed(&lane, &link, &challenge).await;
+        let m1 = claim.seal(&challenge, &mut OsRng).expect("a claim");
+        let folders = Folders { data, secrets };
+        let replica = async || {
+            let app = App::open(&folders, Limits::default(), Policy::default()).await;
+            app.expect("the server's folders")
+        };
+        let replicas = [replica().await, replica().await];
+        writer.execute_batch("BEGIN IMMEDIATE").expect("the writer's lock");
+        let copies = replicas.map(|app| {
+            let m1 = m1.clone();
+            tokio::spawn(async move { app.claim(&m1).await })
+        });
+        while writers_waiting() < copies.len() {
+            assert!(copies.iter().all(|copy| !copy.is_finished()), "answered without a write");
+            tokio::task::yield_now().await;
+        }
+        writer.execute_batch("ROLLBACK").expect("the writer's lock");
+        for copy in copies {
+            let answer = copy.await.expect("no panic").expect("an answer, and no refusal");
+            assert_eq!(answer, door.answer("claim", &m1));
+        }
+    });
+}
+
+/// How many of the database library's threads in this process wait for a lock: it sleeps between
+/// its attempts, and those with nothing to do wait in another way.
+fn writers_waiting() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").expect("our threads");
+    let is_waiting = |thread: &std::path::Path| {
+        // It may have ended meanwhile.
+        let read = |name| std::fs::read_to_string(thread.join(name)).unwrap_or_default();
+        read("comm").starts_with("sqlx-sqlite") && read("wchan") == "hrtimer_nanosleep"
+    };
+    threads.flatten().filter(|thread| is_waiting(&thread.path())).count()
+}
+
+fn challenged(door: &Door<'_>, link: &Link) -> (Vec<u8>, AcceptedChallenge) {
+    let request = Request { nonce_d: [7; 32] };
+    let m0 = door.answer("challenge", &request.encode());
+    let challenge = Challenge::accept(&m0, &request, &link.server_id, link.least_sequence);
+    (m0, challenge.expect("the server's challenge"))
+}
+
+async fn claimed(lane: &Lane, link: &Link, challenge: &AcceptedChallenge) -> (DeviceKeys, Claim) {
+    let ek = lane.endorsement_key(None).await.expect("an endorsement key");
+    let keys = lane.create_keys(&ek).await.expect("keys");
+    let claim = claim(lane, link, challenge, &ek, &keys).await;
+    (keys, claim)
 }
 
 async fn claim(
