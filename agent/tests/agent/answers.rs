@@ -103,8 +103,8 @@ async fn new_server_keys_begin_a_new_epoch() {
     world.server.rotate(0);
     // The server does not like a fetch; the agent asks for its keys.
     world.server.verdict = Some(Answer::Refused("statement-stale".to_owned()));
-    assert_eq!(world.carry_one().await.unwrap().0, CarryKind::Fetch);
-    assert_eq!(world.carry_one().await.unwrap().0, CarryKind::Challenge);
+    assert_eq!(world.carry_next().await, CarryKind::Fetch);
+    assert_eq!(world.carry_next().await, CarryKind::Challenge);
     world.until_pending(1).await;
     world.carry().await;
     assert_eq!(world.server.device().epoch(), 2);
@@ -119,8 +119,8 @@ async fn what_was_sealed_under_void_keys_is_sealed_anew() {
     let trade = world.open_trade(&alice(), &Options::default()).await;
     world.agent().send(&alice(), trade, b"before".to_vec(), "").await.unwrap();
     world.server.rotate(world.server.keys.sequence + 1);
-    assert_eq!(world.carry_one().await.unwrap().0, CarryKind::Message);
-    assert_eq!(world.carry_one().await.unwrap().0, CarryKind::Challenge);
+    assert_eq!(world.carry_next().await, CarryKind::Message);
+    assert_eq!(world.carry_next().await, CarryKind::Challenge);
     // The new epoch's opening, and both messages behind it.
     world.until_pending(3).await;
     world.carry().await;
@@ -134,8 +134,8 @@ async fn an_older_statement_is_not_believed() {
     let mut world = World::enrolled().await;
     world.server.keys.sequence -= 1;
     world.server.verdict = Some(Answer::Refused("statement-stale".to_owned()));
-    assert_eq!(world.carry_one().await.unwrap().0, CarryKind::Fetch);
-    assert_eq!(world.carry_one().await.unwrap().0, CarryKind::Challenge);
+    assert_eq!(world.carry_next().await, CarryKind::Fetch);
+    assert_eq!(world.carry_next().await, CarryKind::Challenge);
     let trade = world.open_trade(&alice(), &Options::default()).await;
     world.agent().send(&alice(), trade, b"x".to_vec(), "").await.unwrap();
     world.carry().await;

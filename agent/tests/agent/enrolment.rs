@@ -90,7 +90,7 @@ async fn an_operator_approves_or_denies_later() {
         let link = world.server.link();
         let job = world.agent().enrol(&root(), &link, BTreeMap::new()).await.unwrap();
         for _ in 0..4 {
-            world.carry_one().await.unwrap();
+            world.carry_next().await;
         }
         assert_eq!(world.agent().status().state, State::AwaitingApproval);
         let JobState::Failed(error) = world.agent().job(&root(), job).unwrap().state else {
@@ -163,7 +163,7 @@ async fn a_revoked_or_suspended_device_stops_and_can_enrol_again() {
         let mut world = World::enrolled().await;
         let trade = world.open_trade(&alice(), &Options::default()).await;
         world.server.verdict = Some(verdict);
-        world.carry_one().await.unwrap();
+        world.carry_next().await;
         assert_eq!(world.agent().status().state, state);
         let send = world.agent().send(&alice(), trade, b"x".to_vec(), "").await;
         assert_eq!(send.unwrap_err().kind, kind);

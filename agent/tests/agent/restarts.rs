@@ -83,7 +83,7 @@ async fn what_has_arrived_waits_for_the_application_over_a_restart() {
     world.carry().await;
     world.server.device().send(trade, b"keep this");
     world.server.device().is_deaf = true;
-    world.carry_one().await.unwrap();
+    world.carry_next().await;
     world.restart().await;
     world.server.device().is_deaf = false;
     assert_eq!(world.received(&alice(), trade, 0).await, [b"keep this".to_vec()]);
@@ -144,7 +144,7 @@ async fn a_refused_epoch_is_tried_again_with_what_it_sealed() {
     world.restart().await;
     world.agent().send(&alice(), trade, b"after".to_vec(), "").await.unwrap();
     world.server.verdict = Some(Answer::Refused("epoch-clock".to_owned()));
-    world.carry_one().await.unwrap();
+    world.carry_next().await;
     assert_eq!(world.agent().status().pending, 1, "the opening is gone, the message is not");
     let refused = world.server.device().epoch();
     world.until_pending(2).await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use twinseal_agent::{
-    Agent, Caller, CarryId, CarryKind, Config, Error, JobState, Options, Outcome, State, TradeId,
+    Agent, Caller, Carry, CarryId, CarryKind, Config, Error, JobState, Options, Outcome, State,
+    TradeId,
 };
 use twinseal_swtpm_tests::{EkKind, Swtpm};
 
@@ -14,7 +15,7 @@ use super::server::Server;
 
 pub const SERVICE: &str = "com.example.till";
 /// Long enough for whatever does happen, so that only what does not happen is waited for.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(240);
 
 /// Fields drop in their order: the agent lets go of the chip before it is switched off.
 pub struct World {
@@ -46,9 +47,11 @@ pub fn config(dir: &Path, chip: &Swtpm) -> Config {
     std::fs::write(dir.join("services.d/till.toml"), file).unwrap();
     let text = format!(
         "state_dir = '{0}/state'\nstate_key_file = '{0}/state.key'\n\
-         services_dir = '{0}/services.d'\nhardware.tcti = '{1}'",
+         services_dir = '{0}/services.d'\nhardware.tcti = '{1}'\nhardware.deadline_ms = {2}",
         dir.display(),
-        chip.tcti()
+        chip.tcti(),
+        // Many chips are emulated at once here, and none may seem absent for that.
+        LONG.as_millis()
     );
     std::fs::write(dir.join("agent.toml"), text).unwrap();
     Config::read(&dir.join("agent.toml")).unwrap()
@@ -76,6 +79,9 @@ impl World {
     pub async fn enrol(&mut self) -> Result<(), Error> {
         let info = BTreeMap::from([("name".to_owned(), "Eva Muster".to_owned())]);
         let job = self.agent().enrol(&root(), &self.server.link(), info).await?;
+        while self.agent().job(&root(), job)?.state == JobState::Running {
+            self.carry_patiently().await;
+        }
         self.carry().await;
         match self.agent().job(&root(), job)?.state {
             JobState::Failed(error) => Err(error),
@@ -105,6 +111,16 @@ impl World {
     /// Carries one thing; says what, and whether it was a fetch that changed nothing.
     pub async fn carry_one(&mut self) -> Option<(CarryKind, bool)> {
         let carry = self.agent().next(&root(), Duration::ZERO).await.unwrap()?;
+        Some(self.carried(carry).await)
+    }
+
+    /// Carries the next thing that there will be; says what.
+    pub async fn carry_next(&mut self) -> CarryKind {
+        let carry = self.agent().next(&root(), LONG).await.unwrap().unwrap();
+        self.carried(carry).await.0
+    }
+
+    async fn carried(&mut self, carry: Carry) -> (CarryKind, bool) {
         let before = self.server.device.as_ref().map(|device| device.waiting());
         let (outcome, body) = match self.server.handle(carry.kind, &carry.body) {
             Ok(body) => (Outcome::Ok, body),
@@ -112,7 +128,7 @@ impl World {
         };
         self.agent().answer(&root(), carry.id, outcome, body).await.unwrap();
         let is_done = carry.kind == CarryKind::Fetch && before == Some(0);
-        Some((carry.kind, is_done))
+        (carry.kind, is_done)
     }
 
     /// Carries while `call` waits for something.
