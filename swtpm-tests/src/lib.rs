@@ -20,6 +20,7 @@ mod child;
 mod daemon;
 mod device;
 mod disk;
+mod door;
 mod ek_certificate;
 mod http;
 mod monitor;

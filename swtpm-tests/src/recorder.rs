@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::door::Door;
+
 /// What went over one connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tape {
@@ -31,7 +33,7 @@ pub struct Call {
 /// the network has.
 #[derive(Debug)]
 pub struct Recorder {
-    address: SocketAddr,
+    door: Door,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -39,7 +41,6 @@ pub struct Recorder {
 struct Shared {
     upstream: SocketAddr,
     cut: bool,
-    closed: bool,
     tapes: Vec<Tape>,
     open: Vec<TcpStream>,
 }
@@ -52,22 +53,16 @@ impl Recorder {
     }
 
     pub(crate) fn on(listener: TcpListener, upstream: SocketAddr) -> Self {
-        let address = listener.local_addr().expect("a bound socket");
-        let shared = Arc::new(Mutex::new(Shared {
-            upstream,
-            cut: false,
-            closed: false,
-            tapes: Vec::new(),
-            open: Vec::new(),
-        }));
+        let shared = Shared { upstream, cut: false, tapes: Vec::new(), open: Vec::new() };
+        let shared = Arc::new(Mutex::new(shared));
         let state = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, &state));
-        Self { address, shared }
+        let door = Door::open(listener, move |client| connect(client, &state));
+        Self { door, shared }
     }
 
     /// Where clients connect to.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address()
     }
 
     /// From now on, new connections go there: the server has moved.
@@ -119,11 +114,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        let mut shared = lock(&self.shared);
-        shared.closed = true;
-        shared.hang_up();
-        // The accepting thread notices when somebody knocks.
-        let _ = TcpStream::connect(self.address);
+        self.cut();
     }
 }
 
@@ -139,22 +130,17 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Mutex<Shared>>) {
-    for client in listener.incoming().map_while(Result::ok) {
-        let upstream = {
-            let shared = lock(shared);
-            if shared.closed {
-                return;
-            }
-            match shared.cut {
-                true => continue,
-                false => shared.upstream,
-            }
-        };
-        // A server that is down looks like one: the client's connection ends.
-        if let Ok(server) = TcpStream::connect(upstream) {
-            relay(client, server, shared);
+fn connect(client: TcpStream, shared: &Arc<Mutex<Shared>>) {
+    let upstream = {
+        let shared = lock(shared);
+        match shared.cut {
+            true => return,
+            false => shared.upstream,
         }
+    };
+    // A server that is down looks like one: the client's connection ends.
+    if let Ok(server) = TcpStream::connect(upstream) {
+        relay(client, server, shared);
     }
 }
 

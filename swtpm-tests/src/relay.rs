@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::door::Door;
 use crate::plan::{Plan, kill};
 
 /// What can happen to one request.
@@ -30,7 +31,7 @@ pub enum WireMishap {
 /// use: bodies with a length.
 #[derive(Debug)]
 pub struct Relay {
-    address: SocketAddr,
+    door: Door,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -38,24 +39,25 @@ pub struct Relay {
 struct Shared {
     upstream: SocketAddr,
     plan: Plan<WireMishap>,
-    is_closed: bool,
 }
 
 impl Relay {
     /// Relays to `upstream`, which need not listen yet.
     pub fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
-        let shared = Shared { upstream, plan: Plan::default(), is_closed: false };
-        let shared = Arc::new(Mutex::new(shared));
+        let shared = Arc::new(Mutex::new(Shared { upstream, plan: Plan::default() }));
         let state = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, &state));
-        Self { address, shared }
+        let door = Door::open(listener, move |client| {
+            let shared = Arc::clone(&state);
+            // Either side may leave at any time; that ends this connection alone.
+            thread::spawn(move || serve(client, &shared));
+        });
+        Self { door, shared }
     }
 
     /// Where couriers connect to.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address()
     }
 
     /// From now on requests go there: the server has moved.
@@ -74,27 +76,8 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        lock(&self.shared).is_closed = true;
-        // The accepting thread notices when somebody knocks.
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Mutex<Shared>>) {
-    for client in listener.incoming().map_while(Result::ok) {
-        if lock(shared).is_closed {
-            return;
-        }
-        let shared = Arc::clone(shared);
-        // Either side may leave at any time; that ends this connection alone.
-        thread::spawn(move || serve(client, &shared));
-    }
 }
 
 fn serve(mut client: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::door::Door;
 use crate::plan::{Plan, kill};
 use crate::ports::PortPair;
 use crate::recorder::Recorder;
@@ -37,6 +38,7 @@ impl Exchange {
 pub struct Tap {
     ports: PortPair,
     shared: Arc<Mutex<Shared>>,
+    _commands: Door,
     _control: Recorder,
 }
 
@@ -44,7 +46,6 @@ pub struct Tap {
 struct Shared {
     exchanges: Vec<Exchange>,
     plan: Plan<ChipMishap>,
-    closed: bool,
 }
 
 /// What can happen to one command.
@@ -72,10 +73,13 @@ impl Tap {
         let upstream = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let control = Recorder::on(bind(ports.first + 1), upstream(chip.port() + 1));
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let (listener, state) = (bind(ports.first), Arc::clone(&shared));
-        let commands = upstream(chip.port());
-        thread::spawn(move || serve(&listener, commands, &state));
-        Self { ports, shared, _control: control }
+        let (state, chip) = (Arc::clone(&shared), upstream(chip.port()));
+        // One client after the other, as the chip does it. Either side may leave at any time; then
+        // the next client comes.
+        let commands = Door::open(bind(ports.first), move |client| {
+            let _ = TcpStream::connect(chip).and_then(|chip| converse(client, chip, &state));
+        });
+        Self { ports, shared, _commands: commands, _control: control }
     }
 
     /// The chip's TCTI through this tap.
@@ -105,27 +109,8 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
-    fn drop(&mut self) {
-        lock(&self.shared).closed = true;
-        // The serving thread notices when somebody knocks.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.first));
-    }
-}
-
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One client after the other, as the chip does it.
-fn serve(listener: &TcpListener, chip: SocketAddr, shared: &Mutex<Shared>) {
-    for client in listener.incoming().map_while(Result::ok) {
-        if lock(shared).closed {
-            return;
-        }
-        // Either side may leave at any time; then the next client comes.
-        let _ = TcpStream::connect(chip).and_then(|chip| converse(client, chip, shared));
-    }
 }
 
 fn converse(
