@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use twinseal_swtpm_tests::{Device, User};
+use twinseal_swtpm_tests::{Device, EkKind, Swtpm, Tap, User};
 
 const NAME: &str = "org.twinseal.Agent1";
 const ROOT: &str = "/org/twinseal/Agent1";
@@ -83,6 +83,38 @@ fn the_serial_is_for_root_and_the_operators() {
         let rest = call(&device, user, all, &[NAME]).unwrap();
         assert!(rest.contains("'State': <'NotEnrolled'>"), "{rest}");
         assert!(!rest.contains(text) && !rest.contains("EkCertificate"), "{rest}");
+    }
+}
+
+/// What cannot change while it is the same chip is asked of it once.
+#[test]
+fn a_client_that_polls_costs_the_chip_little_and_another_chip_is_seen() {
+    let chip = Swtpm::builder().only(EkKind::EccP384).start();
+    let tap = Tap::on(&chip);
+    let mut device = Device::builder().chip(chip).tcti(tap.tcti()).start();
+    let all = "org.freedesktop.DBus.Properties.GetAll";
+    let ask = |device: &Device| call(device, User::Operator, all, &[NAME]).unwrap();
+    // Properties come in any order.
+    let told = |device: &Device, kind: &str| {
+        let told = ask(device);
+        let all = ["HardwareSerial", "EkCertificate", "'manufacturer'", kind];
+        all.iter().all(|part| told.contains(part))
+    };
+    assert!(told(&device, "'ek': <'ecc-p384'>"), "{}", ask(&device));
+    let before = tap.exchanges().len();
+    for _ in 0..100 {
+        assert!(told(&device, "'ek': <'ecc-p384'>"), "{}", ask(&device));
+    }
+    let cost = tap.exchanges().len() - before;
+    println!("{cost} commands for 100 questions");
+    // Ten a question, for lockout, what is loaded, and whether it is the same chip; and the
+    // agent's own looks.
+    assert!((400..=1100).contains(&cost), "{cost}");
+    let mut other = Swtpm::builder().only(EkKind::Rsa2048).start();
+    device.chip_mut().trade_places(&mut other);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !told(&device, "'ek': <'rsa-2048'>") {
+        assert!(Instant::now() < deadline, "{}", ask(&device));
     }
 }
 

@@ -82,7 +82,8 @@ impl Lane {
         self
     }
 
-    /// What the hardware is, can do and holds now.
+    /// What the hardware is, can do and holds now. What cannot change while it is the same chip is
+    /// asked once.
     pub async fn describe(&self) -> Result<Description, Error> {
         self.ask(|chip| chip.run(|c| c.describe())).await
     }
@@ -92,8 +93,15 @@ impl Lane {
         self.ask(|chip| chip.run(|c| c.lockout())).await
     }
 
+    /// What was found out of the chip is asked anew with the next question: somebody may have
+    /// written a certificate.
+    pub async fn forget(&self) -> Result<(), Error> {
+        self.ask(|chip| chip.run(|c| c.forget())).await
+    }
+
     /// Chooses the endorsement key: the `forced` kind; else the first with a certificate of
-    /// [`EkKind::ALL`]; else the first that the chip can make.
+    /// [`EkKind::ALL`]; else the first that the chip can make. While it is the same chip, it is asked
+    /// once.
     pub async fn endorsement_key(&self, forced: Option<EkKind>) -> Result<Ek, Error> {
         self.ask(move |chip| chip.run(|c| c.choose_ek(forced))).await
     }

@@ -97,6 +97,8 @@ impl Engine {
         user_info: UserInfo,
     ) -> Result<(), Error> {
         let chip = self.chip();
+        // Its certificate may have been written a moment ago.
+        chip.forget().await?;
         let ek = self.endorsement_key(&chip).await?;
         let keys = chip.create_keys(&ek).await?;
         if lock(&self.jobs).enrolment() != Some(job) {

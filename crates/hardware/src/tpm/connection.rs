@@ -16,6 +16,7 @@ use tss_esapi::{Context, Error as TssError, TctiNameConf, WrapperErrorKind};
 use crate::config::Config;
 use crate::error::{Error, Hierarchy};
 use crate::keys::KeyFamily;
+use crate::tpm::describe::Known;
 use crate::tpm::failure::{Command, code_of};
 
 /// A connection. What it has loaded into the chip is flushed when it is dropped.
@@ -25,6 +26,8 @@ pub(crate) struct Connection {
     pub(super) loaded: Vec<Loaded>,
     /// Saved contexts of objects that had to make room, by TPMT_PUBLIC.
     pub(super) saved: HashMap<Vec<u8>, TpmsContext>,
+    /// What need not be asked again.
+    pub(super) known: Known,
     /// The salted session, once there is one; see [`Connection::salted`].
     session: Option<AuthSession>,
     endorsement_is_set: bool,
@@ -60,6 +63,7 @@ impl Connection {
             context,
             loaded: Vec::new(),
             saved: HashMap::new(),
+            known: Known::default(),
             session: None,
             application_parent: None,
             endorsement_is_set: !config.endorsement.expose().is_empty(),
@@ -120,6 +124,11 @@ impl Connection {
         self.session = Some(session);
         self.set_direction(session, direction)?;
         Ok(session)
+    }
+
+    /// Whether the chip holds a session of ours.
+    pub(super) fn has_session(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Runs `work` in a session that authorises `hierarchy` without showing its authorisation.

@@ -1,5 +1,7 @@
 //! What a TPM says of itself.
 
+use std::collections::HashMap;
+
 use tss_esapi::constants::tss::{TPM2_LOADED_SESSION_FIRST, TPM2_TRANSIENT_FIRST};
 use tss_esapi::constants::{CapabilityType, PropertyTag};
 use tss_esapi::interface_types::ecc::EccCurve;
@@ -9,7 +11,7 @@ use tss_esapi::structures::{
 
 use crate::description::{Capacity, Description, Kind, Lockout};
 use crate::error::Error;
-use crate::keys::EkKind;
+use crate::keys::{Ek, EkKind};
 use crate::tpm::connection::Connection;
 use crate::tpm::failure::Command;
 use crate::tpm::template;
@@ -19,10 +21,94 @@ const OWNER_AUTH_SET: u32 = 1 << 0;
 const ENDORSEMENT_AUTH_SET: u32 = 1 << 1;
 const IN_LOCKOUT: u32 = 1 << 9;
 
+/// What stays as it is while this is the same chip, as the connection found it; see
+/// [`Connection::is_same_chip`].
+#[derive(Default)]
+pub(super) struct Known {
+    make: Option<Make>,
+    /// By the kind that was asked for.
+    pub(super) eks: HashMap<Option<EkKind>, Ek>,
+}
+
+/// What its maker has made it.
+#[derive(Clone)]
+struct Make {
+    manufacturer: String,
+    model: String,
+    firmware_version: u64,
+    algorithms: Vec<String>,
+    certified_eks: Vec<EkKind>,
+    objects: u32,
+    sessions: u32,
+}
+
 impl Connection {
-    /// Everything in [`Description`].
+    /// Everything in [`Description`]. Asked again is only what can have changed.
     pub(crate) fn describe(&mut self) -> Result<Description, Error> {
+        let is_same = self.is_same_chip()?;
+        let make = match &self.known.make {
+            Some(make) if is_same => make.clone(),
+            _ => self.make()?,
+        };
+        self.known.make = is_same.then(|| make.clone());
         let permanent = self.property(PropertyTag::Permanent)?;
+        let count = |handles: Vec<u32>| u32::try_from(handles.len()).unwrap_or(u32::MAX);
+        Ok(Description {
+            kind: Kind::Tpm,
+            manufacturer: make.manufacturer,
+            model: make.model,
+            firmware_version: make.firmware_version,
+            algorithms: make.algorithms,
+            certified_eks: make.certified_eks,
+            capacity: Capacity {
+                objects: make.objects,
+                sessions: make.sessions,
+                objects_loaded: count(self.handles(TPM2_TRANSIENT_FIRST)?),
+                sessions_loaded: count(self.handles(TPM2_LOADED_SESSION_FIRST)?),
+            },
+            lockout: self.counted(permanent)?,
+            owner_authorisation: permanent & OWNER_AUTH_SET != 0,
+            endorsement_authorisation: permanent & ENDORSEMENT_AUTH_SET != 0,
+        })
+    }
+
+    /// Its protection against guessing.
+    pub(crate) fn lockout(&mut self) -> Result<Lockout, Error> {
+        let permanent = self.property(PropertyTag::Permanent)?;
+        self.counted(permanent)
+    }
+
+    /// What is known of the chip is asked anew with the next question.
+    pub(crate) fn forget(&mut self) -> Result<(), Error> {
+        self.known = Known::default();
+        Ok(())
+    }
+
+    /// Whether what is known is known of this chip. A transport need not say that the chip was
+    /// reset, or is another; but then our session is gone.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when it is: whatever was loaded has gone with it.
+    pub(super) fn is_same_chip(&mut self) -> Result<bool, Error> {
+        if !self.has_session() {
+            return Ok(false);
+        }
+        match self.handles(TPM2_LOADED_SESSION_FIRST)?.is_empty() {
+            true => Err(Error::Absent { rc: 0 }),
+            false => Ok(true),
+        }
+    }
+
+    fn counted(&mut self, permanent: u32) -> Result<Lockout, Error> {
+        Ok(Lockout {
+            locked_out: permanent & IN_LOCKOUT != 0,
+            failures: self.property(PropertyTag::LockoutCounter)?,
+            failures_allowed: self.property(PropertyTag::MaxAuthFail)?,
+            recovery_seconds: self.property(PropertyTag::LockoutInterval)?,
+        })
+    }
+
+    fn make(&mut self) -> Result<Make, Error> {
         let firmware = [PropertyTag::FirmwareVersion1, PropertyTag::FirmwareVersion2];
         let [high, low] = self.properties(firmware)?;
         let manufacturer = self.properties([PropertyTag::Manufacturer])?;
@@ -32,37 +118,14 @@ impl Connection {
             PropertyTag::VendorString3,
             PropertyTag::VendorString4,
         ])?;
-        Ok(Description {
-            kind: Kind::Tpm,
+        Ok(Make {
             manufacturer: text(&manufacturer),
             model: text(&model),
             firmware_version: u64::from(high) << 32 | u64::from(low),
             algorithms: self.algorithms()?,
             certified_eks: self.certified_eks()?,
-            capacity: self.capacity()?,
-            lockout: self.lockout()?,
-            owner_authorisation: permanent & OWNER_AUTH_SET != 0,
-            endorsement_authorisation: permanent & ENDORSEMENT_AUTH_SET != 0,
-        })
-    }
-
-    /// Its protection against guessing.
-    pub(crate) fn lockout(&mut self) -> Result<Lockout, Error> {
-        Ok(Lockout {
-            locked_out: self.property(PropertyTag::Permanent)? & IN_LOCKOUT != 0,
-            failures: self.property(PropertyTag::LockoutCounter)?,
-            failures_allowed: self.property(PropertyTag::MaxAuthFail)?,
-            recovery_seconds: self.property(PropertyTag::LockoutInterval)?,
-        })
-    }
-
-    fn capacity(&mut self) -> Result<Capacity, Error> {
-        let count = |handles: Vec<u32>| u32::try_from(handles.len()).unwrap_or(u32::MAX);
-        Ok(Capacity {
             objects: self.property(PropertyTag::HrTransientMin)?,
             sessions: self.property(PropertyTag::HrLoadedMin)?,
-            objects_loaded: count(self.handles(TPM2_TRANSIENT_FIRST)?),
-            sessions_loaded: count(self.handles(TPM2_LOADED_SESSION_FIRST)?),
         })
     }
 

@@ -10,7 +10,7 @@ use tss_esapi::interface_types::session_handles::AuthSession;
 
 use crate::error::Error;
 use crate::keys::{Ek, EkKind};
-use crate::tpm::connection::Connection;
+use crate::tpm::connection::{Connection, Encrypt};
 use crate::tpm::failure::{Command, is_unsupported};
 
 const FIRST_INTERMEDIATE: u32 = 0x01c0_0100;
@@ -20,6 +20,17 @@ impl Connection {
     /// The EK to go by: the forced kind; else the preferred one with a certificate; else the
     /// preferred one that the chip can make.
     pub(crate) fn choose_ek(&mut self, forced: Option<EkKind>) -> Result<Ek, Error> {
+        if let (true, Some(ek)) = (self.is_same_chip()?, self.known.eks.get(&forced)) {
+            return Ok(ek.clone());
+        }
+        let ek = self.find_ek(forced)?;
+        // The session tells this chip from another: without it, the next question asks again.
+        self.salted(|c| c.hold_ek(ek.kind, &ek.public), Encrypt::Nothing)?;
+        self.known.eks.insert(forced, ek.clone());
+        Ok(ek)
+    }
+
+    fn find_ek(&mut self, forced: Option<EkKind>) -> Result<Ek, Error> {
         let certified = self.certified_eks()?;
         let mut kinds: Vec<EkKind> = match forced {
             Some(kind) => vec![kind],
