@@ -22,6 +22,7 @@ mod device;
 mod disk;
 mod door;
 mod ek_certificate;
+pub mod forge;
 mod http;
 mod monitor;
 mod plan;

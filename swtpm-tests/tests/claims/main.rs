@@ -7,6 +7,7 @@ mod enrolment;
 mod exchanges;
 mod impostors;
 mod layerings;
+mod layers;
 mod networks;
 mod rsa;
 mod system;
