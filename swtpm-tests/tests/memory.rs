@@ -8,11 +8,17 @@ use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use twinseal_hardware::{Config, DeviceKeys, Hardware};
+use twinseal_scheme::enrol::{Activation, ActivationProof};
+use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::DeviceId;
+use twinseal_scheme::keys::P256Public;
 use twinseal_server::at_rest::AtRest;
 use twinseal_server::keys::ServerSecrets;
 use twinseal_server::store::Store;
-use twinseal_swtpm_tests::{Api, Daemon, Device, User, World, bytes, enrol};
+use twinseal_swtpm_tests::forge::direction_keys;
+use twinseal_swtpm_tests::{Api, Daemon, Device, StolenState, User, World, bytes, enrol};
 
 const SERVICE: &str = "com.example.till";
 const APP: User = User::App(2001);
@@ -20,20 +26,21 @@ const APP: User = User::App(2001);
 const PART: usize = 1 << 20;
 
 /// Something to look for.
-struct Secret {
+#[derive(Clone)]
+struct Wanted {
     name: &'static str,
     bytes: Vec<u8>,
 }
 
-fn secret(name: &'static str, bytes: impl AsRef<[u8]>) -> Secret {
+fn wanted(name: &'static str, bytes: impl AsRef<[u8]>) -> Wanted {
     let bytes = bytes.as_ref().to_vec();
     // Shorter ones are met by chance.
     assert!(bytes.len() >= 12, "{name}");
-    Secret { name, bytes }
+    Wanted { name, bytes }
 }
 
 /// Which of these a process holds in memory that it can write.
-fn found(pid: u32, secrets: &[Secret]) -> BTreeSet<&'static str> {
+fn found(pid: u32, secrets: &[Wanted]) -> BTreeSet<&'static str> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let longest = secrets.iter().map(|secret| secret.bytes.len()).max().unwrap();
@@ -57,7 +64,7 @@ fn found(pid: u32, secrets: &[Secret]) -> BTreeSet<&'static str> {
     found
 }
 
-fn look(part: &[u8], secrets: &[Secret], found: &mut BTreeSet<&'static str>) {
+fn look(part: &[u8], secrets: &[Wanted], found: &mut BTreeSet<&'static str>) {
     let mut begins = [false; 256];
     for secret in secrets {
         begins[usize::from(secret.bytes[0])] = true;
@@ -108,23 +115,71 @@ fn finished_trade(device: &Device, api: &Api, id: &str, up: &str, down: &str) {
     api.post("/api/v1/inbox/acknowledge", &json!({ "positions": positions })).ok();
 }
 
-/// The chain key that the next epoch is to come from, as the server keeps it.
-async fn chain_key(world: &World, id: &str) -> Vec<u8> {
+/// Every key that has come and gone with the last enrolment and its epoch: first those that are
+/// used once, then the two that the epoch is made of.
+async fn keys_of(world: &World, device: &Device) -> (Vec<Wanted>, Vec<Wanted>) {
     let secrets = ServerSecrets::load(&world.server().secrets_dir()).unwrap();
+    let stolen = StolenState::of(&device.state_dir());
     let at_rest = AtRest::new(secrets.at_rest_key());
     let store = Store::open(&world.server().data_dir(), at_rest).await.unwrap();
-    let device: DeviceId = id.parse().unwrap();
-    let chain = store.read().await.unwrap().chain(&device, 1).await.unwrap().unwrap();
-    let key = chain.key().expose().to_vec();
+    let id = DeviceId(stolen.column::<Vec<u8>>("device_id").try_into().unwrap());
+    let mut tx = store.read().await.unwrap();
+    let bond = tx.standing(&id, &secrets.server_id()).await.unwrap().unwrap().bond;
+    let chain = tx.chain(&id, bond.generation).await.unwrap().unwrap();
+    let epoch = tx.last_epoch(&id, bond.generation).await.unwrap().unwrap();
+    drop(tx);
     store.close().await;
-    key
+
+    // What the chip has said once it says again.
+    let keys = DeviceKeys::from_bytes(&stolen.keys()).unwrap();
+    let chip = device.chip().copy();
+    let hardware = Hardware::open(Config::new(chip.tcti().parse().unwrap())).unwrap();
+    let lane = hardware.lane(0);
+    let point = P256Public::from_spki(&stolen.column::<Vec<u8>>("point")).unwrap();
+    let z = lane.agree_serial(&keys, *point.point()).await.unwrap();
+    let first = ChainKey::of_bond(&z, &bond);
+    assert_eq!(first.ratchet(chain.epoch()).as_ref(), Ok(&chain), "these are the right ones");
+    let calls = device.wire().calls();
+    let last = |kind| calls.iter().rfind(|call| call.kind == kind).unwrap();
+    let (m0, claim, m3) = (&last("challenge").reply, last("claim"), &last("activate").request);
+    let activation =
+        Activation::verify(&claim.reply, secrets.signing.public(), &claim.request).unwrap();
+    let (blob, sealed) = (activation.credential_blob, activation.encrypted_secret);
+    let credential = lane.activate(&keys, blob, sealed).await.unwrap();
+    let m0_hash = Sha256::digest(m0).into();
+    let (enrol_id, m1, m2) = (activation.enrol_id, &claim.request, &claim.reply);
+    let proof = ActivationProof::new(enrol_id, &credential, &m0_hash, m1, m2);
+    assert_eq!(&proof.encode(), m3, "and this is the right one");
+    hardware.close().await;
+
+    let agreement = epoch.agreement.unwrap();
+    let epoch_key = P256Public::from_point(&agreement.epoch_key).unwrap();
+    let [up, down] = direction_keys(
+        chain.key().expose(),
+        secrets.encryption.agree(&epoch_key).unwrap().expose(),
+        secrets.kem.decapsulate(&agreement.kem).unwrap().expose(),
+        &epoch.opening.hash,
+        epoch.opening.epoch,
+        epoch.sequence,
+    );
+    let once = vec![
+        wanted("credential", credential.expose()),
+        wanted("Z of the serial key", z.expose()),
+        wanted("CK_0", first.key().expose()),
+        wanted("chain key", chain.key().expose()),
+    ];
+    (once, vec![wanted("K_up", up), wanted("K_down", down)])
+}
+
+fn names(secrets: &[Wanted]) -> BTreeSet<&'static str> {
+    secrets.iter().map(|secret| secret.name).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_holds_no_secret_of_finished_work() {
     let world = World::start();
     let holder = "holder of the device, 4711";
-    let device = world.device(Device::builder().service(SERVICE, &[APP]));
+    let device = world.device(Device::builder().service(SERVICE, &[APP]).keys("ecc"));
     let link = world.link(&device);
     enrol(&device, &link, &[("holder", holder)]).unwrap();
     wait_for("enrolment", || (device.state() == "Active").then_some(()));
@@ -143,24 +198,39 @@ async fn memory_holds_no_secret_of_finished_work() {
     finished_trade(&device, &api, &id, up, down);
 
     let mut gone = vec![
-        secret("user information", holder),
-        secret("enrolment code", &code),
-        secret("API key", api_key),
-        secret("payload up", up),
-        secret("payload down", down),
+        wanted("user information", holder),
+        wanted("enrolment code", &code),
+        wanted("API key", api_key),
+        wanted("payload up", up),
+        wanted("payload down", down),
     ];
-    let none = BTreeSet::new();
+    let (once, of_epoch) = keys_of(&world, &device).await;
+    gone.extend(once);
+    // That the search finds what is there: what this process keeps, and keys that are in use.
+    assert_eq!(found(std::process::id(), &gone), names(&gone));
+    let (agent, server) = (device.agent_pid(), world.server().pid());
     let state_key = fs::read(device.bus().folder().join("agent/state.key")).unwrap();
     let secrets = ServerSecrets::load(&world.server().secrets_dir()).unwrap();
-    // That the search finds what is there: keys that are in use.
-    let in_agent = found(device.agent_pid(), &[secret("state key", state_key)]);
-    assert_eq!(in_agent, BTreeSet::from(["state key"]));
-    let at_rest = secret("at-rest key", secrets.at_rest_key().expose());
-    assert_eq!(found(world.server().pid(), &[at_rest]), BTreeSet::from(["at-rest key"]));
-    assert_eq!(found(device.agent_pid(), &gone), none, "left in the agent's memory");
-    // Of the agent's own, a copy may stay on a stack until another call overwrites it.
-    gone.push(secret("chain key", chain_key(&world, &id).await));
-    assert_eq!(found(world.server().pid(), &gone), none, "left in the server's memory");
+    let in_use = [&[wanted("state key", state_key)][..], &of_epoch].concat();
+    assert_eq!(found(agent, &in_use), names(&in_use));
+    let at_rest = wanted("at-rest key", secrets.at_rest_key().expose());
+    let in_use = [&[at_rest][..], &of_epoch].concat();
+    assert_eq!(found(server, &in_use), names(&in_use));
+    let none = BTreeSet::new();
+    assert_eq!(found(agent, &gone), none, "left in the agent's memory");
+    assert_eq!(found(server, &gone), none, "left in the server's memory");
+
+    // The next enrolment ends the epoch, in the same processes.
+    enrol(&device, &world.link(&device), &[("holder", holder)]).unwrap();
+    wait_for("next epoch", || (device.state() == "Active").then_some(()));
+    finished_trade(&device, &api, &id, up, down);
+    let (once, of_next) = keys_of(&world, &device).await;
+    assert_eq!(found(agent, &of_next), names(&of_next));
+    gone.extend(of_epoch);
+    for gone in [gone, once] {
+        assert_eq!(found(agent, &gone), none, "left in the agent's memory");
+        assert_eq!(found(server, &gone), none, "left in the server's memory");
+    }
 }
 
 /// Neither a core dump nor another process of the same user gets at it.

@@ -94,8 +94,7 @@ impl Tx<'_> {
             |row| row.get(0),
         )?;
         let key = Zeroizing::new(self.cipher.open_value(ANSWER_KEY, &sealed)?);
-        let bytes = key.as_slice().try_into().map_err(|_| damaged(ANSWER_KEY))?;
-        Ok(Secret::new(bytes))
+        Secret::try_from(key.as_slice()).map_err(|_| damaged(ANSWER_KEY))
     }
 
     pub(crate) fn push(&self, sealed: &Sealed) -> Result<(), Error> {

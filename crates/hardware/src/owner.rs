@@ -9,10 +9,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use twinseal_scheme::wiping_stack;
 
 use crate::config::Limits;
 use crate::error::Error;
 use crate::queue::{Caller, Queue, Ticket};
+
+/// What a request may leave on the stack, bytes: the TSS library's structures have some thousands.
+const REQUEST: usize = 128 * 1024;
 
 type Job<B> = Box<dyn FnOnce(&mut B) + Send>;
 
@@ -100,7 +104,8 @@ impl<J> Drop for Place<'_, J> {
 fn serve<B>(queue: &Queue<Job<B>>, make: impl Fn() -> B) {
     let mut owned = make();
     while let Some(job) = queue.pop() {
-        if catch_unwind(AssertUnwindSafe(|| job(&mut owned))).is_err() {
+        let job = AssertUnwindSafe(|| job(&mut owned));
+        if wiping_stack::<REQUEST, _>(|| catch_unwind(job)).is_err() {
             tracing::error!("a request to the chip panicked; starting over with a new connection");
             owned = make();
         }

@@ -34,4 +34,4 @@ pub mod tpm;
 pub mod trade;
 
 pub use reason::{Outside, Reason};
-pub use secret::Secret;
+pub use secret::{Secret, wiping_stack};

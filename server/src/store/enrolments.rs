@@ -121,7 +121,7 @@ impl Tx<'_> {
             device: super::devices::device_id(&device)?,
             generation,
             m5_hash: fixed(m5_hash)?,
-            key: GrantKey::kept(Secret::new(fixed(key.to_vec())?)),
+            key: GrantKey::kept(secret(&key)?),
         }))
     }
 
@@ -138,7 +138,7 @@ impl Tx<'_> {
                     generation,
                     m3,
                     m4,
-                    chain: ChainKey::kept(0, Secret::new(fixed(chain.to_vec())?)),
+                    chain: ChainKey::kept(0, secret(&chain)?),
                 })
             }
             _ => None,
@@ -147,7 +147,7 @@ impl Tx<'_> {
             id,
             m1: row.m1,
             m2: row.m2,
-            credential: Secret::new(fixed(credential.to_vec())?),
+            credential: secret(&credential)?,
             admission: row.admission,
             assurance: row.assurance,
             verdict: String::from_utf8_lossy(&verdict).into_owned(),
@@ -289,6 +289,10 @@ pub struct EnrolmentLimits {
 
 fn fixed<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], StoreError> {
     bytes.try_into().map_err(|_| StoreError::Corrupt("enrolments"))
+}
+
+fn secret(bytes: &[u8]) -> Result<Secret, StoreError> {
+    Secret::try_from(bytes).map_err(|_| StoreError::Corrupt("enrolments"))
 }
 
 fn place<'a>(column: &'static str, id: &'a EnrolId) -> Place<'a> {

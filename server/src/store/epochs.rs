@@ -74,8 +74,9 @@ impl Tx<'_> {
         .await?;
         let Some((epoch, key)) = row else { return Ok(None) };
         let key = self.at_rest.open(&place(device, generation), &key)?;
-        let key = key.as_slice().try_into().map_err(|_| StoreError::Corrupt("chains.key"))?;
-        Ok(Some(ChainKey::kept(epoch as u64, Secret::new(key))))
+        let key =
+            Secret::try_from(key.as_slice()).map_err(|_| StoreError::Corrupt("chains.key"))?;
+        Ok(Some(ChainKey::kept(epoch as u64, key)))
     }
 
     /// The epoch that is open, which is the last one that was opened.

@@ -163,11 +163,8 @@ impl Connection {
                 })
                 .command("TPM2_ActivateCredential")
         })?;
-        let credential: &[u8; 32] = credential
-            .value()
-            .try_into()
-            .map_err(|_| Error::Rejected { command: "TPM2_ActivateCredential", rc: 0 })?;
-        Ok(Secret::new(*credential))
+        Secret::try_from(credential.value())
+            .map_err(|_| Error::Rejected { command: "TPM2_ActivateCredential", rc: 0 })
     }
 
     /// Runs `work` in a policy session salted to the EK that satisfies the EK's policy and

@@ -68,11 +68,8 @@ impl Connection {
             }
             decrypted => decrypted?,
         };
-        let content_key: &[u8; 32] = content_key
-            .value()
-            .try_into()
-            .map_err(|_| Error::Rejected { command: COMMAND, rc: 0 })?;
-        Ok(Secret::new(*content_key))
+        Secret::try_from(content_key.value())
+            .map_err(|_| Error::Rejected { command: COMMAND, rc: 0 })
     }
 
     /// Whether the chip says that nothing of it has failed: in failure mode it answers this

@@ -127,7 +127,7 @@ impl ClosedEpoch {
     ) -> Result<ClosedEpoch, Reason> {
         let aad = closed_aad(epoch, sequence, &open_hash);
         let up = zeroize::Zeroizing::new(encrypt0::open(&kdf(&z.0, label::CLOSED), wrapped, &aad)?);
-        let up = Secret::new(up.as_slice().try_into().map_err(|_| Reason::WrongShape)?);
+        let up = Secret::try_from(up.as_slice()).map_err(|_| Reason::WrongShape)?;
         Ok(ClosedEpoch { epoch, sequence, open_hash, up })
     }
 }

@@ -55,8 +55,8 @@ impl KemPublic {
     pub fn encapsulate(&self) -> Result<(Vec<u8>, Secret), Reason> {
         let key = encapsulation_key(&self.bytes)?;
         let (ciphertext, secret) = key.encapsulate().map_err(|_| Reason::UnknownKey)?;
-        let secret = secret.as_ref().try_into().map_err(|_| Reason::UnknownKey)?;
-        Ok((ciphertext.as_ref().to_vec(), Secret::new(secret)))
+        let secret = Secret::try_from(secret.as_ref()).map_err(|_| Reason::UnknownKey)?;
+        Ok((ciphertext.as_ref().to_vec(), secret))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<KemPublic, Reason> {
@@ -116,7 +116,7 @@ impl KemPrivate {
     pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<Secret, Reason> {
         let secret =
             self.key.decapsulate(Ciphertext::from(ciphertext)).map_err(|_| Reason::WrongShape)?;
-        Ok(Secret::new(secret.as_ref().try_into().map_err(|_| Reason::WrongShape)?))
+        Secret::try_from(secret.as_ref()).map_err(|_| Reason::WrongShape)
     }
 }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::Reason;
 use crate::id::KeyId;
-use crate::secret::{Secret, sha256};
+use crate::secret::{Secret, sha256, wiping_stack};
 
 /// An uncompressed point: 0x04, X, Y; 65 bytes.
 pub const POINT_LEN: usize = 65;
@@ -21,6 +21,9 @@ pub const POINT_LEN: usize = 65;
 pub const SIGNATURE_LEN: usize = 64;
 /// A signature as it stands in a COSE object; see [`SIGNATURE_LEN`].
 pub type Signature = [u8; SIGNATURE_LEN];
+
+/// What an agreement may leave on its stack, bytes.
+const AGREEMENT: usize = 16 * 1024;
 
 /// SubjectPublicKeyInfo of a P-256 key up to the point (RFC 5480 section 2).
 const SPKI_PREFIX: [u8; 26] = [
@@ -160,8 +163,10 @@ impl P256Private {
     /// [`Reason::BadPoint`]; it cannot happen with a point that [`P256Public`] has checked.
     pub fn agree(&self, peer: &P256Public) -> Result<Secret, Reason> {
         let peer = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, peer.point());
-        agreement::agree(&self.key, peer, Reason::BadPoint, |z| {
-            Ok(Secret::new(z.try_into().map_err(|_| Reason::BadPoint)?))
+        wiping_stack::<AGREEMENT, _>(|| {
+            agreement::agree(&self.key, peer, Reason::BadPoint, |z| {
+                Secret::try_from(z).map_err(|_| Reason::BadPoint)
+            })
         })
     }
 }
