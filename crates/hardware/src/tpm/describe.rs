@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use tss_esapi::constants::tss::{TPM2_LOADED_SESSION_FIRST, TPM2_TRANSIENT_FIRST};
+use tss_esapi::constants::tss::{
+    TPM2_ACTIVE_SESSION_FIRST, TPM2_LOADED_SESSION_FIRST, TPM2_TRANSIENT_FIRST,
+};
 use tss_esapi::constants::{CapabilityType, PropertyTag};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::structures::{
@@ -93,10 +95,13 @@ impl Connection {
         if !self.has_session() {
             return Ok(false);
         }
-        match self.handles(TPM2_LOADED_SESSION_FIRST)?.is_empty() {
-            true => Err(Error::Absent { rc: 0 }),
-            false => Ok(true),
+        // A resource manager saves sessions between commands.
+        for first in [TPM2_LOADED_SESSION_FIRST, TPM2_ACTIVE_SESSION_FIRST] {
+            if !self.handles(first)?.is_empty() {
+                return Ok(true);
+            }
         }
+        Err(Error::Absent { rc: 0 })
     }
 
     fn counted(&mut self, permanent: u32) -> Result<Lockout, Error> {
