@@ -114,6 +114,27 @@ fn a_key_is_shared_with_a_group_to_use() {
     assert!(call(&device, ONE, &own, &calls[0]).is_ok());
 }
 
+/// A key of before a TPM2_Clear says so, whatever the agent's state is, and new ones are made.
+#[test]
+fn a_key_of_a_cleared_chip_is_over() {
+    let mut device = Device::start();
+    let old = create(&device, ONE, "{}");
+    let sign = &calls()[0];
+    assert!(call(&device, ONE, &old, sign).is_ok());
+    device.kill_agent();
+    device.chip().tool("tpm2_clear", &[]);
+    device.restart_agent();
+    for _ in 0..3 {
+        let refused = call(&device, ONE, &old, sign);
+        assert_eq!(refused, Err("org.twinseal.Error.ChipCleared".to_owned()));
+    }
+    assert_eq!(device.state(), "NotEnrolled");
+    let new = create(&device, ONE, "{}");
+    assert!(call(&device, ONE, &new, sign).is_ok());
+    assert!(call(&device, ONE, &old, sign).is_err());
+    assert!(call(&device, ONE, &old, &calls()[6]).is_ok(), "it can be deleted");
+}
+
 struct Desk<'a> {
     device: &'a Device,
     folder: PathBuf,
