@@ -16,7 +16,7 @@ struct Room {
     never: &'static [&'static str],
 }
 
-const ROOMS: [Room; 7] = [
+const ROOMS: [Room; 8] = [
     Room {
         folder: "crates/scheme/",
         package: "twinseal-scheme",
@@ -52,6 +52,12 @@ const ROOMS: [Room; 7] = [
         package: "twinseal-server",
         imports: &["twinseal-scheme"],
         never: &["zbus", "tss-esapi", "cryptoki", "rusqlite", "reqwest", "openssl-sys"],
+    },
+    Room {
+        folder: "pkcs11-shim/",
+        package: "twinseal-pkcs11",
+        imports: &[],
+        never: &["tokio", "zbus", "tss-esapi", "aws-lc-rs", "serde", "tracing", "rusqlite"],
     },
     Room {
         folder: "swtpm-tests/",
