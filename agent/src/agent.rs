@@ -10,7 +10,6 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use twinseal_scheme::enrol::UserInfo;
 use twinseal_scheme::message::Opened;
-use twinseal_scheme::tpm::EndorsementKey;
 
 use crate::engine::{Engine, Opening};
 use crate::{
@@ -87,13 +86,16 @@ impl Agent {
     pub async fn hardware(&self, caller: &Caller) -> Result<Hardware, Error> {
         let chip = self.engine.hardware.lane(caller.uid.into());
         let description = chip.describe().await?;
-        let ek = self.engine.endorsement_key(&chip).await?;
+        let ek = match description.kind {
+            twinseal_hardware::Kind::Tpm => word(self.engine.endorsement_key(&chip).await?.kind),
+            twinseal_hardware::Kind::Token => String::new(),
+        };
         Ok(Hardware {
             kind: word(description.kind),
             manufacturer: description.manufacturer,
             model: description.model,
             firmware: description.firmware_version,
-            ek: word(ek.kind),
+            ek,
             algorithms: description.algorithms,
             lockout_failures: description.lockout.failures,
             lockout_allowed: description.lockout.failures_allowed,
@@ -107,9 +109,12 @@ impl Agent {
     pub async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
         self.engine.access.operator(caller)?;
         let chip = self.engine.hardware.lane(caller.uid.into());
-        let ek = self.engine.endorsement_key(&chip).await?;
-        let serial = EndorsementKey::parse(&ek.public)?.serial();
-        Ok(Identity { serial, ek_certificate: ek.certificate })
+        let serial = self.engine.serial(&chip).await?;
+        let ek_certificate = match self.engine.is_token() {
+            true => None,
+            false => self.engine.endorsement_key(&chip).await?.certificate,
+        };
+        Ok(Identity { serial, ek_certificate })
     }
 
     /// Begins an enrolment: `link` is the operator's, `user_info` says who the device belongs to.

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use twinseal_hardware::{AuthValue, EkKind, KeyFamily};
+use twinseal_hardware::{AuthValue, EkKind, Hardware, KeyFamily, Limits, TokenConfig};
 
-use crate::{Error, Kind};
+use crate::{Error, Kind, pin};
 
 /// Everything that an operator decides.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,12 +35,18 @@ pub struct Config {
     pub limits: LimitsConfig,
 }
 
-/// Where the chip is.
+/// Where the chip is: a TPM at `tcti`, or the `token`; one of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HardwareConfig {
-    /// How to reach it, as tpm2-tools write it, such as `device:/dev/tpmrm0`.
-    pub tcti: String,
+    /// How to reach a TPM, as tpm2-tools write it, such as `device:/dev/tpmrm0`.
+    pub tcti: Option<String>,
+    /// A PKCS#11 token, as RFC 7512 names it, with its module, such as
+    /// `pkcs11:token=till?module-path=/usr/lib/softhsm/libsofthsm2.so`.
+    pub token: Option<String>,
+    /// File with the token's PIN, mode 0600. Without it the systemd credential `token-pin` is
+    /// used.
+    pub pin_file: Option<PathBuf>,
     /// Forces the endorsement key at the first use, such as `rsa-2048`.
     pub ek: Option<EkKind>,
     /// Which signing and decryption keys new enrolments get: `ecc` or `rsa`.
@@ -98,21 +104,65 @@ impl Config {
 }
 
 impl HardwareConfig {
-    /// Reads what the files hold.
+    /// Whether the chip is a token.
+    pub(crate) fn is_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Reads what the files hold, and starts the thread that will own the chip.
     ///
     /// # Errors
     /// [`Kind::InvalidArgument`].
-    pub(crate) fn load(&self) -> Result<twinseal_hardware::Config, Error> {
-        let tcti = self.tcti.parse().map_err(|e: twinseal_hardware::Error| {
+    pub(crate) fn open(&self) -> Result<Hardware, Error> {
+        let opened = match (&self.tcti, &self.token) {
+            (Some(tcti), None) if self.pin_file.is_none() => Hardware::open(self.tpm(tcti)?),
+            (None, Some(token)) => Hardware::open_token(self.token(token)?),
+            _ => {
+                return Err(Error::new(
+                    Kind::InvalidArgument,
+                    "the section hardware wants tcti, or token and its pin_file, and not both",
+                )
+                .and("correct it"));
+            }
+        };
+        opened.map_err(|e| {
+            Error::new(Kind::Internal, format!("no thread for the chip can be started: {e}"))
+        })
+    }
+
+    fn token(&self, token: &str) -> Result<TokenConfig, Error> {
+        let has_tpms = self.ek.is_some()
+            || self.prefer != KeyFamily::default()
+            || self.owner_auth_file.is_some()
+            || self.endorsement_auth_file.is_some();
+        if has_tpms {
+            let what = "ek, prefer, owner_auth_file and endorsement_auth_file are a TPM's";
+            return Err(Error::new(Kind::InvalidArgument, what).and("remove them for a token"));
+        }
+        let address = token.parse().map_err(|e: twinseal_hardware::Error| {
+            Error::new(Kind::InvalidArgument, e.to_string()).and("correct hardware.token")
+        })?;
+        let pin = pin::read(self.pin_file.as_deref())?;
+        Ok(TokenConfig { address, pin, limits: self.limits() })
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(deadline_ms) = self.deadline_ms {
+            limits.deadline = Duration::from_millis(deadline_ms);
+        }
+        limits
+    }
+
+    fn tpm(&self, tcti: &str) -> Result<twinseal_hardware::Config, Error> {
+        let tcti = tcti.parse().map_err(|e: twinseal_hardware::Error| {
             Error::new(Kind::InvalidArgument, e.to_string()).and("correct hardware.tcti")
         })?;
         let mut config = twinseal_hardware::Config::new(tcti);
         config.prefer = self.prefer;
         config.owner = auth(self.owner_auth_file.as_deref())?;
         config.endorsement = auth(self.endorsement_auth_file.as_deref())?;
-        if let Some(deadline_ms) = self.deadline_ms {
-            config.limits.deadline = Duration::from_millis(deadline_ms);
-        }
+        config.limits = self.limits();
         Ok(config)
     }
 }
@@ -157,7 +207,7 @@ mod tests {
         assert_eq!(shipped.limits.receipts_kept, limits.receipts_kept);
         assert_eq!(shipped.limits.fetch_wait_ms, limits.fetch_wait_ms);
         assert_eq!(shipped.hardware.prefer, KeyFamily::default());
-        shipped.hardware.load().unwrap();
+        shipped.hardware.open().unwrap();
     }
 
     #[test]
@@ -168,14 +218,18 @@ mod tests {
         let error = Config::read(&file).unwrap_err();
         assert_eq!(error.kind, Kind::InvalidArgument);
         assert!(error.to_string().contains("state_dri"), "{error}");
-        let path = HardwareConfig {
-            tcti: "swtpm:path=/run/x".to_owned(),
-            ek: None,
-            prefer: KeyFamily::Ecc,
-            owner_auth_file: None,
-            endorsement_auth_file: None,
-            deadline_ms: None,
-        };
-        assert!(path.load().unwrap_err().to_string().contains("hardware.tcti"));
+        for (section, named) in [
+            ("tcti = 'swtpm:path=/run/x'", "hardware.tcti"),
+            ("token = 'pkcs11:token=t'", "hardware.token"),
+            ("token = 'pkcs11:token=t?module-path=/m.so'\nprefer = 'rsa'", "prefer"),
+            ("token = 'pkcs11:token=t?module-path=/m.so'\npin_file = '/nowhere'", "pin_file"),
+            ("tcti = '/dev/tpm0'\npin_file = '/pin'", "pin_file"),
+            ("prefer = 'ecc'", "tcti, or token"),
+        ] {
+            let hardware: HardwareConfig = toml::from_str(section).unwrap();
+            let error = hardware.open().err().unwrap();
+            assert_eq!(error.kind, Kind::InvalidArgument);
+            assert!(error.to_string().contains(named), "{section}: {error}");
+        }
     }
 }

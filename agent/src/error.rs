@@ -46,7 +46,7 @@ kinds! {
     /// The enrolment has ended.
     Revoked = "the operator has revoked this device", "ask the operator for a new enrolment link";
     /// No chip answers.
-    ChipAbsent = "no chip answers", "check that it is there and that the tcti setting names it";
+    ChipAbsent = "no chip answers", "check that it is there and that hardware.tcti or hardware.token names it";
     /// The chip's owner hierarchy was cleared.
     ChipCleared = "the chip has been cleared since the enrolment",
         "have the operator readmit this device, and run `twinseal recover`";
@@ -146,6 +146,13 @@ impl From<hardware::Error> for Error {
             // What to do about it the agent knows better.
             hardware::Error::Changed(Change::Cleared) => return Kind::ChipCleared.into(),
             hardware::Error::Changed(Change::Replaced) => return Kind::ChipReplaced.into(),
+            hardware::Error::Token(_) => match error.code() {
+                "absent" => Kind::ChipAbsent,
+                "unauthorised" => Kind::ChipUnauthorised,
+                "locked-out" => Kind::ChipLockedOut,
+                "incapable" | "full" => Kind::Rejected,
+                _ => Kind::Internal,
+            },
             hardware::Error::Rejected { .. } => Kind::Rejected,
             hardware::Error::Busy => Kind::Busy,
             hardware::Error::Cancelled => Kind::Cancelled,

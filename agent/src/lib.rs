@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod job;
 mod key;
+mod pin;
 mod status;
 mod store;
 mod trade;

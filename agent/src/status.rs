@@ -115,13 +115,13 @@ pub struct Status {
 pub struct Hardware {
     /// `tpm` or `token`.
     pub kind: String,
-    /// Four-letter vendor id.
+    /// A TPM's four-letter vendor id, or what a token says.
     pub manufacturer: String,
     /// The maker's name for it.
     pub model: String,
     /// Firmware version.
     pub firmware: u64,
-    /// The kind of endorsement key the serial comes from, such as `ecc-p384`.
+    /// The kind of endorsement key the serial comes from, such as `ecc-p384`; empty for a token.
     pub ek: String,
     /// What keys of applications it can have: `ecc-p256`, `ecc-p384`, `rsa-2048`, `rsa-3072`,
     /// `hmac-sha256`.

@@ -10,9 +10,13 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::bus::{Bus, User};
+use crate::chip::Chip;
 use crate::daemon::Daemon;
+use crate::module::Module;
 use crate::programs::program;
 use crate::recorder::Recorder;
+use crate::refusal::Refusal;
+use crate::softhsm::SoftHsm;
 use crate::swtpm::Swtpm;
 
 /// What polkit calls enrolment.
@@ -31,14 +35,15 @@ pub struct Device {
     agent: Daemon,
     environment: Vec<(String, String)>,
     bus: Bus,
-    chip: Swtpm,
+    chip: Chip,
 }
 
 /// What device to make.
 #[derive(Debug)]
 pub struct DeviceBuilder {
-    chip: Option<Swtpm>,
+    chip: Option<Chip>,
     tcti: Option<String>,
+    module: Option<PathBuf>,
     enrollers: Vec<User>,
     services: Vec<(String, Vec<User>)>,
     hardware: String,
@@ -58,6 +63,7 @@ impl Default for DeviceBuilder {
         Self {
             chip: None,
             tcti: None,
+            module: None,
             enrollers: vec![User::Operator],
             services: Vec::new(),
             hardware: String::new(),
@@ -72,7 +78,23 @@ impl DeviceBuilder {
     /// With this chip; a new [`Swtpm::start`] unless said otherwise.
     #[must_use]
     pub fn chip(mut self, chip: Swtpm) -> Self {
-        self.chip = Some(chip);
+        self.chip = Some(Chip::Tpm(Box::new(chip)));
+        self
+    }
+
+    /// With this token in the place of a TPM.
+    #[must_use]
+    pub fn token(mut self, token: SoftHsm) -> Self {
+        self.environment.extend(token.environment());
+        self.chip = Some(Chip::Token(token));
+        self
+    }
+
+    /// The agent loads this module in the place of the token's own.
+    #[must_use]
+    pub fn module(mut self, module: &Module) -> Self {
+        self.environment.extend(module.environment());
+        self.module = Some(module.path());
         self
     }
 
@@ -140,20 +162,19 @@ impl DeviceBuilder {
     /// # Panics
     /// When something does not start; the message holds what it said.
     pub fn start(self) -> Device {
-        let chip = self.chip.unwrap_or_else(Swtpm::start);
+        let chip = self.chip.unwrap_or_else(|| Chip::Tpm(Box::new(Swtpm::start())));
         let product = |file: &str| PathBuf::from(product_file(file));
         let bus = self.enrollers.iter().fold(Bus::builder(), |bus, user| bus.allow(*user, ENROL));
         let bus = bus
             .bus_policy(product("agent/dist/org.twinseal.Agent1.conf"))
             .actions(product("agent/dist/org.twinseal.policy"))
             .start();
-        let tcti = self.tcti.unwrap_or_else(|| chip.tcti());
+        let address = chip.address(self.tcti, self.keys, self.module.as_deref());
         let own = own_dir(bus.folder());
         if let Some(state) = &self.state {
             copy_folder(state, &own);
         }
-        let prefer = self.keys.map(|keys| format!("prefer = {keys:?}\n")).unwrap_or_default();
-        install(&own, &self.services, &tcti, &(prefer + &self.hardware));
+        install(&own, &self.services, &(address + &self.hardware));
         let environment = self.environment;
         let agent = start_agent(&bus, &environment);
         Device { courier: None, wire: None, agent, environment, bus, chip }
@@ -171,14 +192,37 @@ impl Device {
         DeviceBuilder::default()
     }
 
-    /// Its chip. The agent is connected to it, so tools wait until the agent is stopped.
+    /// Its TPM. The agent is connected to it, so tools wait until the agent is stopped.
+    ///
+    /// # Panics
+    /// When it has a token.
     pub fn chip(&self) -> &Swtpm {
-        &self.chip
+        match &self.chip {
+            Chip::Tpm(chip) => chip,
+            Chip::Token(_) => panic!("a device with a token"),
+        }
     }
 
-    /// Its chip, to switch it off and on.
+    /// Its TPM, to switch it off and on.
+    ///
+    /// # Panics
+    /// When it has a token.
     pub fn chip_mut(&mut self) -> &mut Swtpm {
-        &mut self.chip
+        match &mut self.chip {
+            Chip::Tpm(chip) => chip,
+            Chip::Token(_) => panic!("a device with a token"),
+        }
+    }
+
+    /// Its token.
+    ///
+    /// # Panics
+    /// When it has a TPM.
+    pub fn token(&self) -> &SoftHsm {
+        match &self.chip {
+            Chip::Token(token) => token,
+            Chip::Tpm(_) => panic!("a device with a TPM"),
+        }
     }
 
     /// Its bus.
@@ -393,27 +437,6 @@ pub fn bytes(value: &[u8]) -> String {
     }
 }
 
-/// An error that a call met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its D-Bus name, such as `org.twinseal.Error.NotAllowed`.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-}
-
-impl Refusal {
-    /// From what `gdbus` prints: `Error: GDBus.Error:NAME: TEXT`.
-    fn read(stderr: &[u8]) -> Self {
-        let said = String::from_utf8_lossy(stderr).trim().to_owned();
-        let parts = said.split_once("GDBus.Error:").and_then(|(_, rest)| rest.split_once(": "));
-        match parts {
-            Some((name, text)) => Self { name: name.to_owned(), text: text.to_owned() },
-            None => Self { name: String::new(), text: said },
-        }
-    }
-}
-
 /// What was on an agent's disk at one moment.
 #[derive(Debug)]
 pub struct SavedDisk(TempDir);
@@ -433,7 +456,7 @@ fn own_dir(folder: &Path) -> PathBuf {
     folder.join("agent")
 }
 
-fn install(own: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware: &str) {
+fn install(own: &Path, services: &[(String, Vec<User>)], hardware: &str) {
     let services_dir = own.join("services.d");
     fs::create_dir_all(&services_dir).expect("a new folder");
     for (name, users) in services {
@@ -443,7 +466,7 @@ fn install(own: &Path, services: &[(String, Vec<User>)], tcti: &str, hardware: &
     }
     let config = format!(
         "state_dir = {:?}\nstate_key_file = {:?}\nservices_dir = {services_dir:?}\n\n\
-         [hardware]\ntcti = {tcti:?}\n{hardware}",
+         [hardware]\n{hardware}",
         own.join("state"),
         own.join("state.key"),
     );

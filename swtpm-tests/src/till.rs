@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::bus::User;
 use crate::device::{Device, DeviceBuilder};
 use crate::http::Api;
+use crate::softhsm::SoftHsm;
 use crate::swtpm::{EkKind, Swtpm};
 use crate::world::World;
 use serde_json::Value;
@@ -40,6 +41,11 @@ impl Till {
     /// With this chip.
     pub fn with_chip(world: &World, name: &str, chip: Swtpm) -> Till {
         Till::of_device(world, name, Device::builder().chip(chip))
+    }
+
+    /// With a token in the place of a TPM.
+    pub fn with_token(world: &World, name: &str) -> Till {
+        Till::of_device(world, name, Device::builder().token(SoftHsm::start()))
     }
 
     /// On this device, which may now trade for the service, too.

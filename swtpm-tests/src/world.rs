@@ -14,7 +14,7 @@ use crate::device::{Device, DeviceBuilder};
 use crate::recorder::Recorder;
 use crate::server::Server;
 
-/// A server that trusts the fixture's EK certificates, and a recorder on the wire to each of its
+/// A server that trusts the fixture's EK certificates, accepts tokens, and a recorder on the wire to each of its
 /// devices.
 #[derive(Debug)]
 pub struct World {
@@ -41,10 +41,19 @@ impl World {
         Self::of(Some(Tls::make()))
     }
 
+    /// With these options of `serve` in the place of `--accept-tokens`.
+    pub fn with_options(options: &[&str]) -> Self {
+        Self::of_server(Server::with_options(options), None)
+    }
+
     fn of(tls: Option<Tls>) -> Self {
-        let options: Vec<String> = tls.as_ref().map(Tls::options).unwrap_or_default();
+        let mut options: Vec<String> = tls.as_ref().map(Tls::options).unwrap_or_default();
+        options.push("--accept-tokens".to_owned());
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let server = Server::with_options(&options);
+        Self::of_server(Server::with_options(&options), tls)
+    }
+
+    fn of_server(server: Server, tls: Option<Tls>) -> Self {
         server.trust(&EkAuthority::shared().root_pem_file());
         Self { server, wires: Mutex::default(), tls }
     }

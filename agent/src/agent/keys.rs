@@ -1,6 +1,5 @@
 //! Keys of applications, as plain functions.
 
-use twinseal_scheme::tpm::EndorsementKey;
 use zeroize::Zeroizing;
 
 use super::Agent;
@@ -63,8 +62,7 @@ impl Agent {
     /// Those of the chip.
     pub async fn hardware_tag(&self, caller: &Caller) -> Result<String, Error> {
         let chip = self.engine.hardware.lane(caller.uid.into());
-        let ek = self.engine.endorsement_key(&chip).await?;
-        Ok(EndorsementKey::parse(&ek.public)?.serial().tag())
+        Ok(self.engine.serial(&chip).await?.tag())
     }
 
     /// The keys that the caller may use.

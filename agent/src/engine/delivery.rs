@@ -57,7 +57,7 @@ impl Engine {
         if is_unproven {
             lock(&self.attempts).begin(turn, Instant::now())?;
         }
-        let (chip, key) = (self.hardware.lane(turn), &epoch.device_keys.decryption);
+        let (chip, key) = (self.hardware.lane(turn), epoch.device_keys.decryption());
         let secret = match opening.encapsulation() {
             Encapsulation::EcdhEs(ephemeral) => chip.agree(key, *ephemeral.point()).await?,
             Encapsulation::RsaOaep(encrypted_key) => chip.decrypt(key, *encrypted_key).await?,

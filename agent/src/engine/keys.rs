@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use rand_core::{OsRng, RngCore};
 use twinseal_hardware::{
-    ApplicationKey, AuthValue, Error as ChipError, Hash, KeyAlgorithm, KeyFile, Lane, SignScheme,
-    Uses,
+    ApplicationKey, AuthValue, ChipKeys, Error as ChipError, Hash, KeyAlgorithm, KeyFile, Lane,
+    SignScheme, Uses,
 };
 use twinseal_scheme::attestation::{self, Attestation};
 use twinseal_scheme::id::ApplicationKeyId;
@@ -248,8 +248,12 @@ impl Engine {
             return Err(wrong("a key without a public half cannot be attested"));
         }
         let device = self.store.run(|tx| tx.device()).await?.ok_or(Kind::NotEnrolled)?;
+        let ChipKeys::Tpm(device_keys) = &device.keys else {
+            return Err(Error::new(Kind::Rejected, "a token attests nothing")
+                .and("use a device with a TPM"));
+        };
         let (chip, extra_data) = (self.lane_of(caller), attestation::extra_data(nonce));
-        let word = chip.certify(&device.keys, &key.key, extra_data).await;
+        let word = chip.certify(device_keys, &key.key, extra_data).await;
         let word = word.map_err(|e| self.of_key(e))?;
         let attestation = Attestation {
             server_id: device.bond.server_id,

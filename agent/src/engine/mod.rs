@@ -85,9 +85,7 @@ impl Engine {
     pub(crate) fn new(config: Config) -> Result<Engine, Error> {
         let access = Access::read(&config)?;
         let store = Store::open(&config)?;
-        let hardware = Hardware::open(config.hardware.load()?).map_err(|e| {
-            Error::new(Kind::Internal, format!("no thread for the chip can be started: {e}"))
-        })?;
+        let hardware = config.hardware.open()?;
         Ok(Engine {
             access,
             store,
@@ -109,6 +107,10 @@ impl Engine {
             unsettled: Notify::new(),
             config,
         })
+    }
+
+    pub(crate) fn is_token(&self) -> bool {
+        self.config.hardware.is_token()
     }
 
     /// The chip, for what nobody in particular asked for.

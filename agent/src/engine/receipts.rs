@@ -63,7 +63,7 @@ impl Engine {
                 return Ok(());
             }
         };
-        let signature = self.chip().sign(&epoch.device_keys.signing, signed.digest()).await?;
+        let signature = self.chip().sign(epoch.device_keys.signing(), signed.digest()).await?;
         let receipt = signed.countersign(signature)?.encode();
         let content = row.trade.receipt(receipt.clone())?;
         self.seal_and_keep(lane, OWN_LANE, row.clone(), vec![content], Some(receipt)).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand_core::OsRng;
 use tokio::sync::MutexGuard;
-use twinseal_hardware::{Caller as Turn, DeviceKeys};
+use twinseal_hardware::{Caller as Turn, ChipKeys};
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::EpochKeys;
 use twinseal_scheme::epoch::judge::CounterState;
@@ -21,7 +21,7 @@ use crate::{Error, Kind};
 pub(super) struct OpenEpoch {
     pub bond: Bond,
     pub keys: EpochKeys,
-    pub device_keys: DeviceKeys,
+    pub device_keys: ChipKeys,
     pub server_keys: ServerKeys,
     /// How the chip's counter stood when the epoch began.
     pub found: CounterState,
@@ -92,7 +92,7 @@ impl Engine {
         let encoded = content.encode();
         let unsigned = seal_up(&epoch.bond, &epoch.keys, outer, seq, &encoded, &mut OsRng)?;
         let chip = self.hardware.lane(turn);
-        let signature = chip.sign(&epoch.device_keys.signing, unsigned.digest()).await?;
+        let signature = chip.sign(epoch.device_keys.signing(), unsigned.digest()).await?;
         Ok(Sealed {
             generation: epoch.bond.generation,
             epoch: epoch.keys.epoch,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand_core::OsRng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use twinseal_hardware::ChipKeys;
 use twinseal_scheme::epoch::judge::{self, CounterRecord, CounterState};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 
@@ -120,15 +121,26 @@ impl Engine {
     /// the value of its counter.
     async fn recognise(&self, device: &Device) -> Result<u64, Error> {
         let chip = self.chip();
+        let keys = match &device.keys {
+            ChipKeys::Tpm(keys) => keys,
+            // Its counter is the agent's own record.
+            ChipKeys::Token(_) => {
+                match self.epoch() {
+                    Ok(_) => chip.lockout().await.map(drop)?,
+                    Err(_) => chip.recognise(&device.keys).await?,
+                }
+                return Ok(device.counter.intended);
+            }
+        };
         // Only this chip, uncleared, has a counter that is read under its authValue. Where that
         // fails, the keys say what has happened.
         if self.epoch().is_ok()
-            && let Ok(Some(counted)) = chip.counter(&device.keys).await
+            && let Ok(Some(counted)) = chip.counter(keys).await
         {
             return Ok(counted);
         }
-        chip.recognise(&device.keys).await?;
-        chip.counter(&device.keys).await?.ok_or_else(|| {
+        chip.recognise(keys).await?;
+        chip.counter(keys).await?.ok_or_else(|| {
             Error::new(Kind::ChipCleared, "the chip has lost the counter of this enrolment")
         })
     }
@@ -154,7 +166,7 @@ impl Engine {
         status.last_contact = device.last_contact;
     }
 
-    /// Counts the chip's counter up and begins the epoch that it stands for.
+    /// Counts the counter up, which is a TPM's or the record itself, and begins the epoch that it stands for.
     async fn make_epoch(&self, device: Device, counted: u64) -> Result<OpenEpoch, Error> {
         let chip = self.chip();
         let found = judge::counter(device.counter, counted);
@@ -168,7 +180,9 @@ impl Engine {
         let intended = counted + 1;
         let record = CounterRecord { intended, opened: false };
         self.store.run(move |tx| tx.put_counter(record)).await?;
-        if chip.increment_counter(&device.keys).await? != intended {
+        if let ChipKeys::Tpm(keys) = &device.keys
+            && chip.increment_counter(keys).await? != intended
+        {
             return Err(Error::new(Kind::Internal, "somebody else counts the chip's counter")
                 .and("find out who uses this agent's keys"));
         }
@@ -204,11 +218,15 @@ impl Engine {
         let chain = ChainKey::of_bond(&z, &device.bond).ratchet(number)?;
         let opening = EpochOpening::draw(&device.server_keys, &mut OsRng)?;
         let extra_data = opening.extra_data(&device.bond, number);
-        let signing = &device.keys.signing;
-        let word = chip.certify(&device.keys, signing, extra_data).await?;
-        let attest = Some((word.attest, word.signature));
+        let attest = match &device.keys {
+            ChipKeys::Tpm(keys) => {
+                let word = chip.certify(keys, &keys.signing, extra_data).await?;
+                Some((word.attest, word.signature))
+            }
+            ChipKeys::Token(_) => None,
+        };
         let unsigned = opening.seal(&device.bond, &chain, attest, &mut OsRng)?;
-        let signature = chip.sign(signing, unsigned.digest()).await?;
+        let signature = chip.sign(device.keys.signing(), unsigned.digest()).await?;
         Ok(unsigned.finish(&signature)?)
     }
 }

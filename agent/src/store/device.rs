@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, params};
-use twinseal_hardware::DeviceKeys;
+use twinseal_hardware::ChipKeys;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::UserInfo;
 use twinseal_scheme::epoch::judge::CounterRecord;
@@ -31,9 +31,9 @@ pub(crate) struct Device {
     pub bond: Bond,
     /// E.
     pub point: P256Public,
-    /// The counter's value at epoch 0.
+    /// The counter's value at epoch 0; 0 of a token, whose counter is this record.
     pub base: u64,
-    pub keys: DeviceKeys,
+    pub keys: ChipKeys,
     pub user_info: UserInfo,
     /// Where the server is; the courier's business.
     pub origin: String,
@@ -84,7 +84,7 @@ impl Tx<'_> {
             point: P256Public::from_spki(&row.get::<_, Vec<u8>>(7)?)
                 .map_err(|_| damaged(PUBLIC_KEY))?,
             base: row.get::<_, i64>(8)?.cast_unsigned(),
-            keys: DeviceKeys::from_bytes(&keys).map_err(|_| damaged("device keys"))?,
+            keys: ChipKeys::from_bytes(&keys).map_err(|_| damaged("device keys"))?,
             user_info: read_user_info(&user_info)?,
             origin: row.get(11)?,
             assurance: row.get(12)?,

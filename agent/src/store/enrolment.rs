@@ -2,7 +2,7 @@
 //! point goes on with the same bytes.
 
 use rusqlite::{OptionalExtension, Row, params};
-use twinseal_hardware::DeviceKeys;
+use twinseal_hardware::ChipKeys;
 use twinseal_scheme::enrol::UserInfo;
 use twinseal_scheme::link::Link;
 
@@ -17,8 +17,8 @@ pub(crate) struct Enrolment {
     pub uid: u32,
     pub link: Link,
     pub user_info: UserInfo,
-    pub keys: DeviceKeys,
-    /// The EK's certificate, and intermediate ones, as the chip holds them.
+    pub keys: ChipKeys,
+    /// The EK's certificate, and intermediate ones, as a TPM holds them.
     pub certificates: Vec<Vec<u8>>,
     /// Of Q.
     pub nonce: [u8; 32],
@@ -54,7 +54,7 @@ impl Tx<'_> {
             uid: row.get(0)?,
             link: link.parse().map_err(|_| damaged(LINK))?,
             user_info: read_user_info(&user_info)?,
-            keys: DeviceKeys::from_bytes(&keys).map_err(|_| damaged(KEYS))?,
+            keys: ChipKeys::from_bytes(&keys).map_err(|_| damaged(KEYS))?,
             certificates: split(&row.get::<_, Vec<u8>>(4)?)?,
             nonce: row.get(5)?,
             m0: message(6)?,

@@ -75,7 +75,7 @@ async fn both_ways(world: &mut World, trade: TradeId) {
 async fn start_again(world: &mut World, tap: &Tap) {
     world.stop().await;
     let mut config = config(world.dir.path(), &world.chip);
-    config.hardware.tcti = tap.tcti();
+    config.hardware.tcti = Some(tap.tcti());
     world.agent = Some(start_when_free(config).await);
     world.carry().await;
 }

@@ -187,7 +187,7 @@ async fn the_agent_starts_whatever_is_wrong_and_says_so() {
     // Another chip, then none, then the right one, cleared.
     let other = Swtpm::builder().only(EkKind::EccP384).start();
     let mut elsewhere = config.clone();
-    elsewhere.hardware.tcti = other.tcti();
+    elsewhere.hardware.tcti = Some(other.tcti());
     let agent = crate::world::start_when_free(elsewhere).await;
     assert_eq!(agent.status().state, State::ChipReplaced, "{}", agent.status().message);
     end(agent).await;

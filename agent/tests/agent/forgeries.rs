@@ -34,7 +34,7 @@ pub async fn probed_with(prefer: KeyFamily, outer: Outer) -> (World, Tap, TradeI
     let tap = Tap::on(&chip);
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path(), &chip);
-    config.hardware.tcti = tap.tcti();
+    config.hardware.tcti = Some(tap.tcti());
     config.hardware.prefer = prefer;
     let agent = Agent::start(config).await.unwrap();
     let mut world = World { agent: Some(agent), server: crate::server::Server::new(), chip, dir };

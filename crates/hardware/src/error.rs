@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::token::TokenFault;
+
 /// Why the chip did not do what it was asked.
 ///
 /// [`Error::code`] is stable. The `Display` text says what to do next, and holds no secret, no
@@ -41,6 +43,8 @@ pub enum Error {
         /// The response code, or 0 where the TSS library's wrapper refused an answer.
         rc: u32,
     },
+    /// A token, or its module, did not do what it was asked.
+    Token(TokenFault),
     /// Too many requests are waiting, of everybody or of this caller.
     Busy,
     /// The hardware was closed before the request's turn came.
@@ -81,6 +85,7 @@ impl Error {
             Error::Changed(Change::Replaced) => "replaced",
             Error::Rejected { .. } => "rejected",
             Error::Failed { .. } => "failed",
+            Error::Token(fault) => fault.code(),
             Error::Busy => "busy",
             Error::Cancelled => "cancelled",
             Error::Deadline => "deadline",
@@ -117,10 +122,11 @@ impl fmt::Display for Error {
                 f,
                 "{command} failed (0x{rc:08x}): see what tpm2_rc_decode 0x{rc:x} says, then restart the chip or report this"
             ),
+            Error::Token(fault) => fault.fmt(f),
             Error::Busy => f.write_str("too many requests are waiting for the chip: try again shortly"),
             Error::Cancelled => f.write_str("the hardware was closed: open it again"),
             Error::Deadline => f.write_str(
-                "the chip did not get to it in time: try again, or allow more time",
+                "the chip did not get to it in time: try again, or allow more time; one that hangs needs a start of the agent",
             ),
             Error::Misuse(what) => write!(f, "{what}: correct the call"),
         }

@@ -7,12 +7,14 @@ use twinseal_scheme::Secret;
 use twinseal_scheme::keys::RSA_LEN;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::chip::{Chip, ChipKeys, MessageKey};
+use crate::config::{Config, Limits};
 use crate::description::{Description, Lockout};
-use crate::error::Error;
+use crate::error::{Change, Error};
 use crate::keys::{ChildKey, DeviceKeys, Ek, EkKind, Key};
 use crate::owner::Owner;
 use crate::queue::Caller;
+use crate::token::{Token, TokenConfig};
 use crate::tpm::Tpm;
 
 /// A device's hardware. Cheap to clone; every clone speaks to the same owner thread.
@@ -24,14 +26,14 @@ use crate::tpm::Tpm;
 /// waits is [`Error::Cancelled`] and the thread ends by itself; [`Hardware::close`] awaits that.
 #[derive(Clone)]
 pub struct Hardware {
-    owner: Arc<Owner<Tpm>>,
+    owner: Arc<Owner<Chip>>,
     deadline: Duration,
 }
 
 /// The requests of one caller, which take turns with those of others.
 #[derive(Clone)]
 pub struct Lane {
-    owner: Arc<Owner<Tpm>>,
+    owner: Arc<Owner<Chip>>,
     caller: Caller,
     deadline: Duration,
 }
@@ -49,13 +51,24 @@ pub struct Certification {
 const MAKING_KEYS: Duration = Duration::from_secs(180);
 
 impl Hardware {
-    /// Starts the thread that will own the chip.
+    /// Starts the thread that will own a TPM.
     ///
     /// # Errors
     /// What the operating system says when it has no thread to give.
     pub fn open(config: Config) -> std::io::Result<Self> {
-        let limits = config.limits;
-        let owner = Owner::start(limits, move || Tpm::new(config.clone()))?;
+        Self::start(config.limits, move || Chip::Tpm(Box::new(Tpm::new(config.clone()))))
+    }
+
+    /// Starts the thread that will own a PKCS#11 token.
+    ///
+    /// # Errors
+    /// As [`Hardware::open`].
+    pub fn open_token(config: TokenConfig) -> std::io::Result<Self> {
+        Self::start(config.limits, move || Chip::Token(Box::new(Token::new(config.clone()))))
+    }
+
+    fn start(limits: Limits, make: impl Fn() -> Chip + Send + 'static) -> std::io::Result<Self> {
+        let owner = Owner::start(limits, make)?;
         Ok(Self { owner: Arc::new(owner), deadline: limits.deadline })
     }
 
@@ -85,12 +98,21 @@ impl Lane {
     /// What the hardware is, can do and holds now. What cannot change while it is the same chip is
     /// asked once.
     pub async fn describe(&self) -> Result<Description, Error> {
-        self.ask(|chip| chip.run(|c| c.describe())).await
+        let describe = |chip: &mut Chip| match chip {
+            Chip::Tpm(tpm) => tpm.run(|c| c.describe()),
+            Chip::Token(token) => token.run(|c| c.describe()),
+        };
+        self.ask_chip(describe).await
     }
 
-    /// The state of its protection against guessing, which stops none of this crate's keys.
+    /// The state of its protection against guessing, which stops none of this crate's keys in a
+    /// TPM, and all of them in a token.
     pub async fn lockout(&self) -> Result<Lockout, Error> {
-        self.ask(|chip| chip.run(|c| c.lockout())).await
+        let look = |chip: &mut Chip| match chip {
+            Chip::Tpm(tpm) => tpm.run(|c| c.lockout()),
+            Chip::Token(token) => token.run(|c| c.lockout()),
+        };
+        self.ask_chip(look).await
     }
 
     /// What was found out of the chip is asked anew with the next question: somebody may have
@@ -165,16 +187,23 @@ impl Lane {
     /// believed but made anew, since a transport need not say that the chip behind it has changed.
     ///
     /// # Errors
-    /// [`Error::Changed`]: replaced when the endorsement seed is another, cleared when only the
-    /// owner seed is. (Other requests compare the one seed they need, and so may say `Cleared` of
-    /// another chip: ask here before telling people.)
-    pub async fn recognise(&self, keys: &DeviceKeys) -> Result<(), Error> {
-        let keys = keys.clone();
-        self.ask(move |chip| {
-            chip.disconnect();
-            chip.run(|c| c.recognise(&keys))
-        })
-        .await
+    /// [`Error::Changed`]: replaced when the endorsement seed, or the token, is another; cleared
+    /// when only the owner seed is, or the token has lost the keys. (Other requests compare the one
+    /// seed they need, and so may say `Cleared` of another chip: ask here before telling people.)
+    pub async fn recognise(&self, keys: impl Into<ChipKeys>) -> Result<(), Error> {
+        let keys = keys.into();
+        let look = move |chip: &mut Chip| match (chip, &keys) {
+            (Chip::Tpm(tpm), ChipKeys::Tpm(keys)) => {
+                tpm.disconnect();
+                tpm.run(|c| c.recognise(keys))
+            }
+            (Chip::Token(token), ChipKeys::Token(keys)) => {
+                token.disconnect();
+                token.run(|c| c.recognise(keys))
+            }
+            _ => Err(Error::Changed(Change::Replaced)),
+        };
+        self.ask_chip(look).await
     }
 
     /// Defines the counter of `keys` and gives it its first value; keeps it when it is defined.
@@ -221,9 +250,17 @@ impl Lane {
     ///
     /// # Errors
     /// [`Error::Changed`]; [`Error::Rejected`] when the blob is damaged.
-    pub async fn sign(&self, key: &ChildKey, digest: [u8; 32]) -> Result<Vec<u8>, Error> {
-        let key = key.clone();
-        self.ask(move |chip| chip.run(|c| c.sign(&key.0, &digest))).await
+    pub async fn sign(
+        &self,
+        key: impl Into<MessageKey>,
+        digest: [u8; 32],
+    ) -> Result<Vec<u8>, Error> {
+        let key = key.into();
+        let sign = move |chip: &mut Chip| match &key {
+            MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.sign(&key.0, &digest)),
+            MessageKey::Token(key) => chip.token()?.run(|c| c.sign(key, &digest)),
+        };
+        self.ask_chip(sign).await
     }
 
     /// The x coordinate of `point` (uncompressed, 65 bytes, checked by the caller to be on P-256)
@@ -231,22 +268,33 @@ impl Lane {
     ///
     /// # Errors
     /// [`Error::Rejected`] when the point is off the curve after all; [`Error::Changed`].
-    pub async fn agree(&self, key: &ChildKey, point: [u8; 65]) -> Result<Secret, Error> {
-        let key = key.clone();
-        self.ask(move |chip| chip.run(|c| c.agree(&key.0, &point))).await
+    pub async fn agree(
+        &self,
+        key: impl Into<MessageKey>,
+        point: [u8; 65],
+    ) -> Result<Secret, Error> {
+        let key = key.into();
+        let agree = move |chip: &mut Chip| match &key {
+            MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.agree(&key.0, &point)),
+            MessageKey::Token(key) => chip.token()?.run(|c| c.agree(key, &point)),
+        };
+        self.ask_chip(agree).await
     }
 
-    /// The 32 bytes that were encrypted to an RSA decryption key by OAEP with SHA-256.
+    /// The 32 bytes that were encrypted to an RSA decryption key by OAEP with SHA-256. No key of
+    /// a token is one.
     ///
     /// # Errors
     /// [`Error::Rejected`] when `ciphertext` is nothing of the kind, which leaves the chip as it
     /// was; [`Error::Changed`].
     pub async fn decrypt(
         &self,
-        key: &ChildKey,
+        key: impl Into<MessageKey>,
         ciphertext: [u8; RSA_LEN],
     ) -> Result<Secret, Error> {
-        let key = key.clone();
+        let MessageKey::Tpm(key) = key.into() else {
+            return Err(Error::Misuse("RSA of a token"));
+        };
         self.ask(move |chip| chip.run(|c| c.decrypt(&key.0, &ciphertext))).await
     }
 
@@ -255,9 +303,17 @@ impl Lane {
     ///
     /// # Errors
     /// As [`Lane::agree`].
-    pub async fn agree_serial(&self, keys: &DeviceKeys, point: [u8; 65]) -> Result<Secret, Error> {
-        let keys = keys.clone();
-        self.ask(move |chip| chip.run(|c| c.agree_serial(&keys, &point))).await
+    pub async fn agree_serial(
+        &self,
+        keys: impl Into<ChipKeys>,
+        point: [u8; 65],
+    ) -> Result<Secret, Error> {
+        let keys = keys.into();
+        let agree = move |chip: &mut Chip| match &keys {
+            ChipKeys::Tpm(keys) => chip.tpm()?.run(|c| c.agree_serial(keys, &point)),
+            ChipKeys::Token(keys) => chip.token()?.run(|c| c.agree(&keys.serial, &point)),
+        };
+        self.ask_chip(agree).await
     }
 
     /// Random bytes of the chip, XORed with as many of the operating system.
@@ -268,7 +324,11 @@ impl Lane {
         if length_bytes > 4096 {
             return Err(Error::Misuse("more than 4096 random bytes at once"));
         }
-        self.ask(move |chip| chip.run(|c| c.random(length_bytes))).await
+        let draw = move |chip: &mut Chip| match chip {
+            Chip::Tpm(tpm) => tpm.run(|c| c.random(length_bytes)),
+            Chip::Token(token) => token.run(|c| c.random(length_bytes)),
+        };
+        self.ask_chip(draw).await
     }
 
     /// The same lane with time for primes to be found.
@@ -276,9 +336,18 @@ impl Lane {
         self.clone().within(self.deadline.max(MAKING_KEYS))
     }
 
+    /// Asks a TPM; a token refuses.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tpm) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask_chip(|chip| work(chip.tpm()?)).await
+    }
+
+    /// Asks whatever chip there is.
+    pub(crate) async fn ask_chip<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Chip) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.owner.call(self.caller, self.deadline, work).await
     }

@@ -1,4 +1,4 @@
-//! The chip that an agent owns: a TPM 2.0.
+//! The chip that an agent owns: a TPM 2.0, or a PKCS#11 token.
 //!
 //! [`Hardware`] is a handle to one owner thread; [`Hardware::lane`] gives the requests of one
 //! caller, which take fair turns with those of others. Keys are kept at rest as [`DeviceKeys`]
@@ -30,6 +30,7 @@
 
 mod application;
 mod at_rest;
+mod chip;
 mod config;
 mod description;
 mod error;
@@ -38,9 +39,11 @@ mod key_file;
 mod keys;
 mod owner;
 mod queue;
+mod token;
 mod tpm;
 
 pub use application::{ApplicationKey, Hash, KeyAlgorithm, SignScheme, Uses};
+pub use chip::{ChipKeys, MessageKey};
 pub use config::{AuthValue, Config, Limits, Tcti};
 pub use description::{Capacity, Description, Kind, Lockout};
 pub use error::{Change, Error, Hierarchy};
@@ -48,4 +51,5 @@ pub use hardware::{Certification, Hardware, Lane};
 pub use key_file::KeyFile;
 pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, PrimaryKey};
 pub use queue::Caller;
+pub use token::{TokenAddress, TokenConfig, TokenFault, TokenKey, TokenKeys};
 pub use tpm::TSS_LOG_TARGET;

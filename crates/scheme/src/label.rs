@@ -63,6 +63,8 @@ labels! {
     BY_DEVICE = "twinseal-device-v1";
     /// external_aad of the enrolment claim (M1).
     ENROL = "twinseal-enrol-v1";
+    /// external_aad of a token's credential.
+    CREDENTIAL = "twinseal-credential-v1";
     /// external_aad of a fetch.
     FETCH_CONTEXT = "twinseal-fetch-v1";
     /// What the AK certifies of a key at enrolment.

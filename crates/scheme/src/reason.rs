@@ -114,6 +114,8 @@ reasons! {
     // Tokens.
     TokenSerialEmpty = "token-serial-empty" => Rejected, "a token without a serial number";
     TokenSerialZero = "token-serial-zero" => Rejected, "a token whose serial number is all zeros";
+    TokenKeyKind = "token-key-kind" => Rejected, "a token's key of a kind that the scheme does not allow";
+    TokenNotAccepted = "token-not-accepted" => Rejected, "a token, where the operator accepts none";
 
     // The endorsement key's public area.
     EkKind = "ek-kind" => Rejected, "an endorsement key of a kind, size or name algorithm that no TCG template has";

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use twinseal_scheme::Reason;
-use twinseal_scheme::enrol::judge::{self, ClaimFacts, CodeState, Ground, SerialState};
-use twinseal_scheme::enrol::{Claim, DeviceState};
+use twinseal_scheme::enrol::judge::{self, ChipState, ClaimFacts, CodeState, Ground, SerialState};
+use twinseal_scheme::enrol::{Claim, ClaimedHardware, DeviceState};
 use twinseal_scheme::serial::HardwareSerial;
 
 use super::{App, Error, codes};
@@ -54,6 +54,12 @@ impl App {
                 }
                 None if devices.is_empty() => SerialState::New,
                 None => SerialState::Revoked,
+            },
+            chip: match &claim.hardware {
+                ClaimedHardware::Tpm(_) => ChipState::Tpm,
+                ClaimedHardware::Token(_) => {
+                    ChipState::Token { is_accepted: self.policy.accept_tokens }
+                }
             },
         };
         let ground = judge::admission(&facts)?;

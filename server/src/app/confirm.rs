@@ -9,10 +9,10 @@ use twinseal_scheme::Reason;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::judge::{self, Ground};
 use twinseal_scheme::enrol::{
-    Confirmation, ConfirmationKey, DeviceState, Grant, GrantKey, Standing as Word, UserInfo,
+    ClaimedHardware, Confirmation, ConfirmationKey, DeviceState, Grant, GrantKey, Standing as Word,
+    UserInfo, VerifiedHardware,
 };
 use twinseal_scheme::id::EnrolId;
-use twinseal_scheme::tpm::VerifiedDeviceKeys;
 
 use super::admission::{self, Admission};
 use super::enrol::OpenedClaim;
@@ -44,7 +44,7 @@ impl App {
         let keys = self.verify_keys(&opened).await?;
         let hashes = transcript(&opened, &enrolment, &offer);
         let mac = ConfirmationKey::new(&offer.chain).confirm(&hashes);
-        Confirmation::verify(m5, &keys.signing.key, &mac)?;
+        Confirmation::verify(m5, &keys.signing(), &mac)?;
 
         let grant = StoredGrant {
             device: offer.device,
@@ -113,7 +113,7 @@ impl App {
         &self,
         device: &Device,
         opened: &OpenedClaim,
-        keys: &VerifiedDeviceKeys,
+        keys: &VerifiedHardware,
         now: u64,
     ) -> Result<Standing, Error> {
         Ok(Standing {
@@ -124,15 +124,11 @@ impl App {
                 serial: device.serial,
                 generation: device.generation,
                 keyset: 1,
-                signing: keys.signing.key.clone(),
-                decryption: keys.decryption.key.clone(),
+                signing: keys.signing(),
+                decryption: keys.decryption(),
             },
-            serial_key: keys.serial.id(),
-            attester: Some(Attester {
-                ak_public: opened.claim.keys.ak_public.clone(),
-                srk_name: keys.srk_name.clone(),
-                signing_name: keys.signing.name.clone(),
-            }),
+            serial_key: keys.serial().id(),
+            attester: attester(&opened.claim.hardware, keys),
             assurance: device.assurance.clone(),
             verdict: device.verdict.clone(),
             enrolled_at: now,
@@ -177,6 +173,18 @@ impl App {
 fn transcript(opened: &OpenedClaim, enrolment: &Enrolment, offer: &StoredOffer) -> [[u8; 32]; 5] {
     let hash = |bytes: &[u8]| Sha256::digest(bytes).into();
     [opened.m0_hash, hash(&enrolment.m1), hash(&enrolment.m2), hash(&offer.m3), hash(&offer.m4)]
+}
+
+/// What verifies the attests of a TPM's epoch-opens. A token attests nothing.
+fn attester(claimed: &ClaimedHardware, verified: &VerifiedHardware) -> Option<Attester> {
+    let (ClaimedHardware::Tpm(tpm), VerifiedHardware::Tpm(keys)) = (claimed, verified) else {
+        return None;
+    };
+    Some(Attester {
+        ak_public: tpm.keys.ak_public.clone(),
+        srk_name: keys.srk_name.clone(),
+        signing_name: keys.signing.name.clone(),
+    })
 }
 
 /// What the operator has recorded counts more than what the device says.

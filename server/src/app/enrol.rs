@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 use twinseal_scheme::ek::{self, Assurance, Authorities, EkPolicy, Verdict};
 use twinseal_scheme::enrol::judge::{self, Ground};
 use twinseal_scheme::enrol::{
-    Activation, ActivationProof, Challenge, Claim, ClaimOpening, Offer, Request,
+    Activation, ActivationProof, Challenge, Claim, ClaimOpening, ClaimedHardware, ClaimedToken,
+    ClaimedTpm, CredentialContext, Offer, Request, TokenIdentity, VerifiedHardware,
     re_enrolment_proof, verify_re_enrolment_proof,
 };
-use twinseal_scheme::id::{DeviceId, EnrolId};
-use twinseal_scheme::tpm::{VerifiedDeviceKeys, make_credential};
+use twinseal_scheme::id::{DeviceId, EnrolId, ServerId};
+use twinseal_scheme::tpm::make_credential;
 use twinseal_scheme::{Reason, Secret};
 
 use super::admission::Admitted;
@@ -58,19 +59,14 @@ impl App {
         }
         let opened = Arc::new(self.open_claim(m1, now_unix_seconds()).await?);
         let admitted = self.admit(&opened.claim).await?;
-        let (assurance, verdict) = self.judge_ek(&opened, &admitted).await?;
+        let (assurance, verdict) = self.judge_chip(&opened, &admitted).await?;
         let keys = self.verify_keys(&opened).await?;
         check_proof(&opened, &admitted, &keys)?;
 
         let mut id = [0; 16];
         OsRng.fill_bytes(&mut id);
         let (enrol_id, secret) = (EnrolId(id), random_secret());
-        let credential = make_credential(&keys.ek, &keys.ak_name, secret.expose(), &mut OsRng)?;
-        let activation = Activation {
-            enrol_id,
-            credential_blob: credential.credential_blob,
-            encrypted_secret: credential.encrypted_secret,
-        };
+        let activation = activation(&keys, &self.server_id(), enrol_id, m1, &secret)?;
         let m2 = self.sign(activation.unsigned(m1))?;
         let mut write = self.store.write(&Caller::Stranger).await?;
         // Another copy of these bytes may have been faster; its answer is the one that holds.
@@ -119,7 +115,7 @@ impl App {
         let (device, generation) = self.name(&opened.claim).await?;
         let (server_id, serial) = (self.server_id(), opened.claim.serial);
         let (offer, secrets) =
-            Offer::draw(id, device, generation, &server_id, &serial, &keys.serial, &mut OsRng)?;
+            Offer::draw(id, device, generation, &server_id, &serial, keys.serial(), &mut OsRng)?;
         let m4 = self.sign(offer.unsigned(m3))?;
         let (m3, chain) = (m3.to_vec(), secrets.chain);
         let stored = StoredOffer { device, generation, m3, m4: m4.clone(), chain };
@@ -147,32 +143,48 @@ impl App {
             .compute(move || {
                 let z = secrets.encryption.agree(opening.ephemeral())?;
                 let claim = opening.finish(&z, &server_id)?;
-                claim.keys.check_serial(&claim.serial)?;
+                claim.hardware.check_serial(&claim.serial)?;
                 Ok::<_, Reason>(claim)
             })
             .await??;
         Ok(OpenedClaim { claim, m0_hash, nonce_s })
     }
 
-    /// Checks the chip's public areas and certifications.
+    /// Checks the keys of the chip, and what it certifies or signs of them.
     pub(super) async fn verify_keys(
         &self,
         opened: &Arc<OpenedClaim>,
-    ) -> Result<VerifiedDeviceKeys, Error> {
+    ) -> Result<VerifiedHardware, Error> {
         let (opened, server_id) = (opened.clone(), self.server_id());
-        let verify =
-            move || opened.claim.keys.verify(&opened.m0_hash, &server_id, &opened.claim.serial);
+        let verify = move || {
+            let OpenedClaim { claim, m0_hash, .. } = &*opened;
+            claim.hardware.verify(m0_hash, &server_id, &claim.serial)
+        };
         Ok(self.compute(verify).await??)
+    }
+
+    /// What the chip is worth, and why. Nobody vouches for a token.
+    async fn judge_chip(
+        &self,
+        opened: &Arc<OpenedClaim>,
+        admitted: &Admitted,
+    ) -> Result<(Assurance, String), Error> {
+        match &opened.claim.hardware {
+            ClaimedHardware::Tpm(tpm) => self.judge_ek(opened, tpm, admitted).await,
+            ClaimedHardware::Token(token) => Ok((Assurance::Token, token_verdict(token)?)),
+        }
     }
 
     /// Judges the EK certificate, and logs why when it is refused: the operator has no other trace.
     async fn judge_ek(
         &self,
         opened: &Arc<OpenedClaim>,
+        tpm: &ClaimedTpm,
         admitted: &Admitted,
     ) -> Result<(Assurance, String), Error> {
         let authorities = self.authorities().await?;
-        let (opened, policy) = (opened.clone(), self.policy.clone());
+        let (serial, policy) = (opened.claim.serial, self.policy.clone());
+        let ClaimedTpm { certificates, keys } = tpm.clone();
         let (listed, now_s) = (admitted.is_listed, now_unix_seconds());
         let verdict = self
             .compute(move || {
@@ -184,10 +196,8 @@ impl App {
                     accept_simulator: policy.accept_simulators,
                     listed,
                 };
-                let claim = &opened.claim;
-                let ek = claim.keys.check_serial(&claim.serial)?;
-                let certificates: Vec<&[u8]> =
-                    claim.certificates.iter().map(Vec::as_slice).collect();
+                let ek = keys.check_serial(&serial)?;
+                let certificates: Vec<&[u8]> = certificates.iter().map(Vec::as_slice).collect();
                 Ok::<Verdict, Reason>(ek::judge(&ek, &certificates, &policy))
             })
             .await??;
@@ -226,12 +236,46 @@ impl App {
     }
 }
 
+/// M2: what only the claimed chip can activate, or open.
+fn activation(
+    keys: &VerifiedHardware,
+    server_id: &ServerId,
+    enrol_id: EnrolId,
+    m1: &[u8],
+    secret: &Secret,
+) -> Result<Activation, Reason> {
+    let (credential_blob, encrypted_secret) = match keys {
+        VerifiedHardware::Tpm(keys) => {
+            let made = make_credential(&keys.ek, &keys.ak_name, secret.expose(), &mut OsRng)?;
+            (made.credential_blob, made.encrypted_secret)
+        }
+        VerifiedHardware::Token(keys) => {
+            let context = CredentialContext { server_id, enrol_id: &enrol_id, m1 };
+            (context.seal(&keys.decryption, secret, &mut OsRng)?, vec![])
+        }
+    };
+    Ok(Activation { enrol_id, credential_blob, encrypted_secret })
+}
+
+/// What the operator reads of a token.
+fn token_verdict(token: &ClaimedToken) -> Result<String, Reason> {
+    let TokenIdentity { manufacturer, model, .. } = token.identity()?;
+    let plain = |text: &str| text.escape_default().to_string();
+    let (manufacturer, model) = (plain(&manufacturer), plain(&model));
+    Ok(format!(
+        "note: a PKCS#11 token, which can prove no identity\n\
+         note: it calls itself {model} of {manufacturer}\n\
+         outcome: {}\n",
+        Assurance::Token
+    ))
+}
+
 /// Whoever was this device before shows it with the signing key of then, if he says that he has
 /// it; and he must, unless the operator has readmitted him.
 fn check_proof(
     opened: &OpenedClaim,
     admitted: &Admitted,
-    keys: &VerifiedDeviceKeys,
+    keys: &VerifiedHardware,
 ) -> Result<(), Reason> {
     let Some(Standing { bond, .. }) = &admitted.before else { return Ok(()) };
     let re_enrolment = match &opened.claim.re_enrolment {
@@ -245,7 +289,7 @@ fn check_proof(
         &bond.device_id,
         bond.generation,
         &bond.serial,
-        keys.ak_name.as_bytes(),
+        &keys.name(),
     );
     verify_re_enrolment_proof(&re_enrolment.proof, &bond.signing, &expected)
 }

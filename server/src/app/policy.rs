@@ -9,6 +9,8 @@ pub struct Policy {
     pub accept_expired: bool,
     /// Simulators may enrol, as the assurance class `simulator`. For tests only.
     pub accept_simulators: bool,
+    /// Tokens may enrol, by a code or a listed serial, as the assurance class `token`.
+    pub accept_tokens: bool,
     /// Devices without a code or a listed serial wait for an operator, instead of being refused.
     pub approve_by_hand: bool,
     /// Chips that are refused whatever their certificate says.

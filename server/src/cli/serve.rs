@@ -57,6 +57,9 @@ struct Options {
     /// Accept EK certificates outside their validity: chips outlive certificates
     #[arg(long)]
     accept_expired_ek: bool,
+    /// Accept PKCS#11 tokens, by a code or a registered serial, as the assurance class `token`
+    #[arg(long)]
+    accept_tokens: bool,
     /// Accept TPM simulators, as the assurance class `simulator`; for tests only
     #[arg(long)]
     insecure_accept_simulators: bool,
@@ -141,6 +144,7 @@ impl Options {
             backend_tls_key: self.backend_tls_key.or(file.backend_tls_key),
             approve_by_hand: self.approve_by_hand || file.approve_by_hand,
             accept_expired_ek: self.accept_expired_ek || file.accept_expired_ek,
+            accept_tokens: self.accept_tokens || file.accept_tokens,
             insecure_accept_simulators: self.insecure_accept_simulators
                 || file.insecure_accept_simulators,
             denied_chips: file.denied_chips,
@@ -166,6 +170,7 @@ impl Options {
         });
         Policy {
             accept_expired: self.accept_expired_ek,
+            accept_tokens: self.accept_tokens,
             accept_simulators: self.insecure_accept_simulators,
             approve_by_hand: self.approve_by_hand,
             denied: denied.collect(),

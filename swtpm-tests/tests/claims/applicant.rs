@@ -5,8 +5,9 @@ use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 use twinseal_hardware::{DeviceKeys, Ek, Key, Lane};
 use twinseal_scheme::enrol::{
-    AcceptedChallenge, Activation, ActivationProof, Challenge, Claim, ClaimedKey, ClaimedKeys,
-    Confirmation, ConfirmationKey, Offer, Request, UserInfo, certify_extra_data,
+    AcceptedChallenge, Activation, ActivationProof, Challenge, Claim, ClaimedHardware, ClaimedKey,
+    ClaimedKeys, ClaimedTpm, Confirmation, ConfirmationKey, Offer, Request, UserInfo,
+    certify_extra_data,
 };
 use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::EnrolId;
@@ -164,15 +165,17 @@ async fn claim(
         user_info: UserInfo::default(),
         code: link.code.clone(),
         re_enrolment: None,
-        certificates: ek.certificate.iter().chain(&ek.intermediates).cloned().collect(),
-        keys: ClaimedKeys {
-            ek_public: keys.ek_public.clone(),
-            srk_public: keys.srk_public.clone(),
-            ak_public: keys.attestation.public().to_vec(),
-            signing: certify(Role::Signing, (&keys.signing).into(), signing).await,
-            decryption: certify(Role::Decryption, (&keys.decryption).into(), decryption).await,
-            serial: certify(Role::Serial, (&keys.serial).into(), keys.serial.public()).await,
-        },
+        hardware: ClaimedHardware::Tpm(Box::new(ClaimedTpm {
+            certificates: ek.certificate.iter().chain(&ek.intermediates).cloned().collect(),
+            keys: ClaimedKeys {
+                ek_public: keys.ek_public.clone(),
+                srk_public: keys.srk_public.clone(),
+                ak_public: keys.attestation.public().to_vec(),
+                signing: certify(Role::Signing, (&keys.signing).into(), signing).await,
+                decryption: certify(Role::Decryption, (&keys.decryption).into(), decryption).await,
+                serial: certify(Role::Serial, (&keys.serial).into(), keys.serial.public()).await,
+            },
+        })),
     }
 }
 

@@ -12,4 +12,5 @@ mod networks;
 mod rsa;
 mod system;
 mod thief;
+mod token;
 mod wire;

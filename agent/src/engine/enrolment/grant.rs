@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use twinseal_scheme::Reason;
+use twinseal_hardware::ChipKeys;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::{Grant, GrantKey, Offer, Standing as Granted};
 use twinseal_scheme::epoch::judge::CounterRecord;
-use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningPublic};
-use twinseal_scheme::tpm::Public;
 
 use super::Failure;
-use super::steps::{accepted, serial_of};
+use super::keys::{PublicKeys, serial_of};
+use super::steps::accepted;
 use crate::engine::carrier::{SlotName, Worth};
 use crate::engine::contact::Contact;
 use crate::engine::{Engine, lock, now};
@@ -62,19 +61,17 @@ impl Engine {
         let key = GrantKey::new(&self.first_chain_key(enrolment, &offer).await?);
         let grant = Grant::open(body, &key, &enrolment.m5, server_signing)?;
         let (keys, serial) = (&enrolment.keys, serial_of(&enrolment.keys)?);
-        let signing = SigningPublic::from_area(&Public::parse(keys.signing.public())?)?;
-        let decryption = DecryptionPublic::from_area(&Public::parse(keys.decryption.public())?)?;
-        let key_ids = [signing.id(), decryption.id(), point_of(keys.serial.public())?.id()];
+        let public = PublicKeys::of(keys)?;
         let server_id = enrolment.link.server_id;
-        grant.agrees_with(&offer, &server_id, &serial, &key_ids)?;
+        grant.agrees_with(&offer, &server_id, &serial, &public.ids())?;
         let bond = Bond {
             server_id,
             device_id: offer.device_id,
             serial,
             generation: offer.generation,
             keyset: 1,
-            signing,
-            decryption,
+            signing: public.signing,
+            decryption: public.decryption,
         };
         let device = Device {
             bond,
@@ -118,13 +115,10 @@ impl Engine {
         *lock(&self.contact) = Contact::new(Instant::now());
         drop(lane);
         self.news.send_replace(());
-        // In another chip its place may be somebody else's, and in a cleared one the new one's.
         if let Some(old) = old
             && old.bond.serial == serial
-            && !old.keys.counter.is_at_place_of(&keys.counter)
-            && let Err(error) = self.chip().undefine_counter(&old.keys).await
         {
-            tracing::warn!("the counter of the old enrolment stays in the chip: {error}");
+            self.clean_up(&old.keys, &keys).await;
         }
         lock(&self.jobs).grant();
         if self.settle().await.is_err() {
@@ -132,6 +126,32 @@ impl Engine {
         }
         self.clear_slot(SlotName::Fetch);
         Ok(())
+    }
+}
+
+impl Engine {
+    /// Takes out of the chip what an enrolment that is over has left there.
+    async fn clean_up(&self, old: &ChipKeys, new: &ChipKeys) {
+        match (old, new) {
+            // In another chip its place may be somebody else's, and in a cleared one the new one's.
+            (ChipKeys::Tpm(old), ChipKeys::Tpm(new))
+                if !old.counter.is_at_place_of(&new.counter) =>
+            {
+                if let Err(error) = self.chip().undefine_counter(old).await {
+                    tracing::warn!("the counter of the old enrolment stays in the chip: {error}");
+                }
+            }
+            _ => self.destroy(old).await,
+        }
+    }
+
+    /// Takes keys that nobody needs any more out of a token; a TPM holds none.
+    pub(super) async fn destroy(&self, keys: &ChipKeys) {
+        if let ChipKeys::Token(keys) = keys
+            && let Err(error) = self.chip().destroy_token_keys(keys).await
+        {
+            tracing::warn!("keys that nobody needs stay in the token: {error}");
+        }
     }
 }
 
@@ -143,10 +163,4 @@ fn refuse_everything(tx: &Tx<'_>) -> Result<(), Error> {
         tx.put_trade(&row, 0)?;
     }
     Ok(())
-}
-
-fn point_of(public: &[u8]) -> Result<P256Public, Reason> {
-    let public = Public::parse(public)?;
-    let (_, point) = public.key().point().ok_or(Reason::UnknownKey)?;
-    P256Public::from_point(point)
 }

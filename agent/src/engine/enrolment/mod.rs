@@ -2,16 +2,19 @@
 //! is durable before it is offered to the courier. A crash goes on with the same bytes.
 
 mod grant;
+mod keys;
 mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::{OsRng, RngCore};
-use twinseal_hardware::{Ek, Lane as Chip};
+use twinseal_hardware::{ChipKeys, Ek, Lane as Chip};
 use twinseal_scheme::Reason;
 use twinseal_scheme::enrol::{Request, UserInfo};
 use twinseal_scheme::link::Link;
+use twinseal_scheme::serial::HardwareSerial;
+use twinseal_scheme::tpm::EndorsementKey;
 
 use super::carrier::{SlotName, Worth};
 use super::{Engine, lock};
@@ -96,12 +99,9 @@ impl Engine {
         link: Link,
         user_info: UserInfo,
     ) -> Result<(), Error> {
-        let chip = self.chip();
-        // Its certificate may have been written a moment ago.
-        chip.forget().await?;
-        let ek = self.endorsement_key(&chip).await?;
-        let keys = chip.create_keys(&ek).await?;
+        let (keys, certificates) = self.new_keys().await?;
         if lock(&self.jobs).enrolment() != Some(job) {
+            self.destroy(&keys).await;
             return Err(Kind::Cancelled.into());
         }
         let mut nonce = [0; 32];
@@ -111,7 +111,7 @@ impl Engine {
             link,
             user_info,
             keys,
-            certificates: ek.certificate.into_iter().chain(ek.intermediates).collect(),
+            certificates,
             nonce,
             m0: vec![],
             m1: vec![],
@@ -122,7 +122,14 @@ impl Engine {
             base: 0,
         };
         let origin = enrolment.link.url.clone();
-        self.store.run(move |tx| tx.put_enrolment(&enrolment)).await?;
+        let keep = self.store.run(move |tx| {
+            let before = tx.enrolment()?;
+            tx.put_enrolment(&enrolment)?;
+            Ok(before)
+        });
+        if let Some(before) = keep.await? {
+            self.destroy(&before.keys).await;
+        }
         lock(&self.origins).of_enrolment = Some(origin);
         if self.epoch().is_err() {
             self.set_state(State::Enrolling, "an enrolment is under way".to_owned());
@@ -131,14 +138,39 @@ impl Engine {
         Ok(())
     }
 
+    /// The keys that the chip makes for an enrolment, and the certificates that come with them.
+    async fn new_keys(&self) -> Result<(ChipKeys, Vec<Vec<u8>>), Error> {
+        let chip = self.chip();
+        if self.is_token() {
+            // A token without a serial number of its own can be no device.
+            self.serial(&chip).await?;
+            return Ok((ChipKeys::from(&chip.create_token_keys().await?), Vec::new()));
+        }
+        // Its certificate may have been written a moment ago.
+        chip.forget().await?;
+        let ek = self.endorsement_key(&chip).await?;
+        let keys = chip.create_keys(&ek).await?;
+        let certificates = ek.certificate.into_iter().chain(ek.intermediates).collect();
+        Ok((ChipKeys::Tpm(keys), certificates))
+    }
+
+    /// The hardware serial of the chip.
+    pub(crate) async fn serial(&self, chip: &Chip) -> Result<HardwareSerial, Error> {
+        if self.is_token() {
+            return Ok(chip.token_identity().await?.serial()?);
+        }
+        let ek = self.endorsement_key(chip).await?;
+        Ok(EndorsementKey::parse(&ek.public)?.serial())
+    }
+
     /// The endorsement key that the device goes by: the one of the last enrolment, as long as it
     /// is this chip's; else the configured or the best one.
     pub(crate) async fn endorsement_key(&self, chip: &Chip) -> Result<Ek, Error> {
         let device = self.store.run(|tx| tx.device()).await?;
-        if let Some(device) = device {
-            let ek = chip.endorsement_key(Some(device.keys.ek_kind)).await;
+        if let Some(ChipKeys::Tpm(keys)) = device.map(|device| device.keys) {
+            let ek = chip.endorsement_key(Some(keys.ek_kind)).await;
             if let Ok(ek) = ek
-                && ek.public == device.keys.ek_public
+                && ek.public == keys.ek_public
             {
                 return Ok(ek);
             }
@@ -176,7 +208,14 @@ impl Engine {
     }
 
     async fn abandon_enrolment(&self, error: Error) -> Result<(), Error> {
-        self.store.run(|tx| tx.end_enrolment()).await?;
+        let end = self.store.run(|tx| {
+            let before = tx.enrolment()?;
+            tx.end_enrolment()?;
+            Ok(before)
+        });
+        if let Some(before) = end.await? {
+            self.destroy(&before.keys).await;
+        }
         lock(&self.origins).of_enrolment = None;
         self.end_job(Err(error));
         self.clear_slot(SlotName::Enrolment);

@@ -2,20 +2,21 @@
 
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
-use twinseal_hardware::{self as hardware, DeviceKeys, Key};
-use twinseal_scheme::Reason;
+use twinseal_hardware::{self as hardware, ChipKeys, DeviceKeys, Key, TokenKeys};
 use twinseal_scheme::enrol::{
-    AcceptedChallenge, Activation, ActivationProof, Challenge, Claim, ClaimedKey, ClaimedKeys,
-    Confirmation, ConfirmationKey, Offer, ReEnrolment, Request, certify_extra_data,
-    re_enrolment_proof,
+    self as scheme, AcceptedChallenge, Activation, ActivationProof, Challenge, Claim,
+    ClaimedHardware, ClaimedKey, ClaimedKeys, ClaimedToken, ClaimedTpm, Confirmation,
+    ConfirmationKey, CredentialContext, CredentialOpening, Offer, ReEnrolment, Request,
+    certify_extra_data, re_enrolment_proof,
 };
 use twinseal_scheme::epoch::ChainKey;
-use twinseal_scheme::keys::SigningPublic;
 use twinseal_scheme::link::Link;
 use twinseal_scheme::serial::HardwareSerial;
-use twinseal_scheme::tpm::{EndorsementKey, Public, Role};
+use twinseal_scheme::tpm::{Public, Role};
+use twinseal_scheme::{Reason, Secret};
 
 use super::Failure;
+use super::keys::{PublicKeys, ak_name, name_of, serial_of};
 use crate::engine::Engine;
 use crate::store::Enrolment;
 
@@ -30,22 +31,57 @@ impl Engine {
             user_info: enrolment.user_info.clone(),
             code: enrolment.link.code.clone(),
             re_enrolment: self.re_enrolment(enrolment, &challenge, &serial).await?,
-            certificates: enrolment.certificates.clone(),
-            keys: self.certified(enrolment, &challenge, &serial).await?,
+            hardware: self.claimed(enrolment, &challenge, &serial).await?,
         };
         enrolment.m1 = claim.seal(&challenge, &mut OsRng)?;
         Ok(1)
     }
 
-    /// The chip's word on the three keys.
-    async fn certified(
+    /// The chip's word on its keys.
+    async fn claimed(
         &self,
         enrolment: &Enrolment,
         challenge: &AcceptedChallenge,
         serial: &HardwareSerial,
+    ) -> Result<ClaimedHardware, Failure> {
+        Ok(match &enrolment.keys {
+            ChipKeys::Tpm(keys) => ClaimedHardware::Tpm(Box::new(ClaimedTpm {
+                certificates: enrolment.certificates.clone(),
+                keys: self.certified(enrolment, keys, challenge, serial).await?,
+            })),
+            ChipKeys::Token(keys) => {
+                ClaimedHardware::Token(self.signed(enrolment, keys, challenge).await?)
+            }
+        })
+    }
+
+    /// A token cannot certify: its signing key signs.
+    async fn signed(
+        &self,
+        enrolment: &Enrolment,
+        keys: &TokenKeys,
+        challenge: &AcceptedChallenge,
+    ) -> Result<ClaimedToken, Failure> {
+        let claimed = scheme::TokenKeys {
+            identity: keys.identity.clone(),
+            signing: keys.signing.public().clone(),
+            decryption: keys.decryption.public().clone(),
+            serial: keys.serial.public().clone(),
+        };
+        let unsigned = claimed.unsigned(&challenge.m0_hash(), &enrolment.link.server_id)?;
+        let signature = self.chip().sign(&keys.signing, unsigned.digest()).await?;
+        Ok(ClaimedToken::new(unsigned.finish(&signature)))
+    }
+
+    /// A TPM certifies the three keys.
+    async fn certified(
+        &self,
+        enrolment: &Enrolment,
+        keys: &DeviceKeys,
+        challenge: &AcceptedChallenge,
+        serial: &HardwareSerial,
     ) -> Result<ClaimedKeys, Failure> {
-        let keys = &enrolment.keys;
-        let ak = Public::parse(keys.attestation.public())?;
+        let ak = ak_name(keys)?;
         let certify = async |role: Role, key: Key, public: &[u8]| {
             let name = Public::parse(public)?;
             let extra_data = certify_extra_data(
@@ -53,7 +89,7 @@ impl Engine {
                 &challenge.m0_hash(),
                 &enrolment.link.server_id,
                 serial,
-                ak.name().as_bytes(),
+                ak.as_bytes(),
                 name.name().as_bytes(),
             );
             let word = self.chip().certify(keys, key, extra_data).await?;
@@ -83,7 +119,7 @@ impl Engine {
         if bond.server_id != enrolment.link.server_id || bond.serial != *serial {
             return Ok(None);
         }
-        let ak = Public::parse(enrolment.keys.attestation.public())?;
+        let name = name_of(&enrolment.keys)?;
         let (device_id, generation) = (bond.device_id, bond.generation);
         let m0_hash = challenge.m0_hash();
         let unsigned = re_enrolment_proof(
@@ -92,9 +128,9 @@ impl Engine {
             &device_id,
             generation,
             serial,
-            ak.name().as_bytes(),
+            &name,
         );
-        match self.chip().sign(&device.keys.signing, unsigned.digest()).await {
+        match self.chip().sign(device.keys.signing(), unsigned.digest()).await {
             Ok(signature) => {
                 let proof = unsigned.finish(&signature);
                 Ok(Some(ReEnrolment { device_id, generation, proof }))
@@ -113,13 +149,30 @@ impl Engine {
     ) -> Result<u32, Failure> {
         let challenge = accepted(enrolment)?;
         let activation = Activation::verify(m2, &challenge.server_keys.signing, &enrolment.m1)?;
-        let Activation { enrol_id, credential_blob, encrypted_secret } = activation;
-        let credential =
-            self.chip().activate(&enrolment.keys, credential_blob, encrypted_secret).await?;
+        let enrol_id = activation.enrol_id;
+        let credential = self.credential(enrolment, activation).await?;
         let m0_hash = challenge.m0_hash();
         let proof = ActivationProof::new(enrol_id, &credential, &m0_hash, &enrolment.m1, m2);
         (enrolment.m2, enrolment.m3) = (m2.to_vec(), proof.encode());
         Ok(2)
+    }
+
+    async fn credential(
+        &self,
+        enrolment: &Enrolment,
+        activation: Activation,
+    ) -> Result<Secret, Failure> {
+        let Activation { enrol_id, credential_blob, encrypted_secret } = activation;
+        let keys = match &enrolment.keys {
+            ChipKeys::Tpm(keys) => {
+                return Ok(self.chip().activate(keys, credential_blob, encrypted_secret).await?);
+            }
+            ChipKeys::Token(keys) => keys,
+        };
+        let opening = CredentialOpening::begin(&credential_blob)?;
+        let z = self.chip().agree(&keys.decryption, *opening.ephemeral().point()).await?;
+        let (server_id, m1) = (&enrolment.link.server_id, &enrolment.m1);
+        Ok(opening.finish(&z, &CredentialContext { server_id, enrol_id: &enrol_id, m1 })?)
     }
 
     /// M4 to M5: the serial key agrees on CK_0, the counter gets its base.
@@ -132,7 +185,11 @@ impl Engine {
         let offer = Offer::verify(m4, &challenge.server_keys.signing, &enrolment.m3)?;
         enrolment.m4 = m4.to_vec();
         let chain = self.first_chain_key(enrolment, &offer).await?;
-        enrolment.base = self.chip().define_counter(&enrolment.keys).await?;
+        enrolment.base = match &enrolment.keys {
+            ChipKeys::Tpm(keys) => self.chip().define_counter(keys).await?,
+            // A token has none: epochs are counted from 0 in the agent's own record.
+            ChipKeys::Token(_) => 0,
+        };
         let hash = |message: &Vec<u8>| Sha256::digest(message).into();
         let Enrolment { m0, m1, m2, m3, m4, .. } = &*enrolment;
         let confirmation = Confirmation {
@@ -140,9 +197,9 @@ impl Engine {
             epoch_base: enrolment.base,
             mac: ConfirmationKey::new(&chain).confirm(&[m0, m1, m2, m3, m4].map(hash)),
         };
-        let signing = SigningPublic::from_area(&Public::parse(enrolment.keys.signing.public())?)?;
+        let signing = PublicKeys::of(&enrolment.keys)?.signing;
         let unsigned = confirmation.unsigned(signing.algorithm());
-        let signature = self.chip().sign(&enrolment.keys.signing, unsigned.digest()).await?;
+        let signature = self.chip().sign(enrolment.keys.signing(), unsigned.digest()).await?;
         enrolment.m5 = unsigned.finish(&signature);
         Ok(3)
     }
@@ -163,8 +220,4 @@ pub(super) fn accepted(enrolment: &Enrolment) -> Result<AcceptedChallenge, Reaso
     let request = Request { nonce_d: enrolment.nonce };
     let Link { server_id, least_sequence, .. } = &enrolment.link;
     Challenge::accept(&enrolment.m0, &request, server_id, *least_sequence)
-}
-
-pub(super) fn serial_of(keys: &DeviceKeys) -> Result<HardwareSerial, Reason> {
-    Ok(EndorsementKey::parse(&keys.ek_public)?.serial())
 }

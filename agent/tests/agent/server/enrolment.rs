@@ -24,14 +24,14 @@ impl Server {
         let m2 = sign!(self.signing, activation.unsigned(m1))?;
         let proof = ActivationProof::new(enrol_id, &Secret::new(secret), &m0_hash, m1, &m2);
         let hashes = vec![m0_hash, sha256(m1), sha256(&m2)];
-        let ak_public = claim.keys.ak_public;
+        let ak_public = tpm(&claim)?.keys.ak_public.clone();
         let enrolling = Enrolling { hashes, proof, keys, ak_public, chain: None, mac: [0; 32] };
         self.enrolling.insert(enrol_id, enrolling);
         Ok(m2)
     }
 
     fn verify(&self, claim: &Claim, m0_hash: &[u8; 32]) -> Result<VerifiedDeviceKeys, Reason> {
-        let keys = &claim.keys;
+        let keys = &tpm(claim)?.keys;
         let claims = DeviceKeyClaims {
             ek_public: &keys.ek_public,
             srk_public: &keys.srk_public,
@@ -156,4 +156,11 @@ impl Server {
 
 fn word(key: &ClaimedKey) -> Certification<'_> {
     Certification { attest: &key.attest, signature: &key.signature }
+}
+
+fn tpm(claim: &Claim) -> Result<&ClaimedTpm, Reason> {
+    match &claim.hardware {
+        ClaimedHardware::Tpm(tpm) => Ok(tpm),
+        ClaimedHardware::Token(_) => Err(Reason::TokenNotAccepted),
+    }
 }

@@ -21,9 +21,9 @@ use twinseal_scheme::bond::Bond;
 use twinseal_scheme::device_statement::DeviceStatement;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::enrol::{
-    Activation, ActivationProof, Challenge, Claim, ClaimOpening, ClaimedKey, Confirmation,
-    ConfirmationKey, Grant, GrantKey, Offer, Request, Standing, certify_extra_data,
-    re_enrolment_proof, verify_re_enrolment_proof,
+    Activation, ActivationProof, Challenge, Claim, ClaimOpening, ClaimedHardware, ClaimedKey,
+    ClaimedTpm, Confirmation, ConfirmationKey, Grant, GrantKey, Offer, Request, Standing,
+    certify_extra_data, re_enrolment_proof, verify_re_enrolment_proof,
 };
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, VerifiedEpochOpen};
 use twinseal_scheme::id::{DeviceId, EnrolId};

@@ -9,8 +9,7 @@ use crate::cose::encrypt::{Encapsulation, Encrypted};
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::enrol::challenge::{AcceptedChallenge, Challenge};
-use crate::enrol::claimed_keys::{ClaimedKey, ClaimedKeys};
-use crate::enrol::{ENROL_MAX, UserInfo, VERSION};
+use crate::enrol::{ClaimedHardware, ENROL_MAX, UserInfo, VERSION};
 use crate::id::{DeviceId, ServerId};
 use crate::keys::{P256Public, SigningAlgorithm, SigningPublic};
 use crate::label;
@@ -24,16 +23,8 @@ const RE_ENROL_NAME: &str = "re_enrol";
 pub(crate) const CODE_MAX: usize = 64;
 /// The longest proof of a re-enrolment, bytes.
 const PROOF_MAX: usize = 1024;
-/// The longest TPM structure in a claim, bytes.
-const STRUCTURE_MAX: usize = 2048;
-/// The longest EK certificate as read from the chip, bytes.
-const CERTIFICATE_MAX: usize = 8192;
-/// Certificates at the most.
-const CERTIFICATES_MAX: usize = 8;
-/// A claim of a TPM. A token's is 2.
-const TPM: u8 = 1;
 
-/// The claim of a device with a TPM.
+/// The claim of a device.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The hardware serial as the device computes it; the server computes it again.
@@ -44,10 +35,8 @@ pub struct Claim {
     pub code: Option<String>,
     /// When this device was enrolled here before and can prove it.
     pub re_enrolment: Option<ReEnrolment>,
-    /// The EK's certificate, and intermediate ones, as read from the chip.
-    pub certificates: Vec<Vec<u8>>,
-    /// The chip's public areas and certifications.
-    pub keys: ClaimedKeys,
+    /// Its chip.
+    pub hardware: ClaimedHardware,
 }
 
 /// The claim to have been a certain device before.
@@ -90,26 +79,13 @@ impl Claim {
     fn encode(&self, nonce_s: &[u8; 32]) -> Vec<u8> {
         let re_enrolment =
             self.re_enrolment.as_ref().map(|r| cbor::value!(r.device_id, r.generation, r.proof));
-        let certificates = self.certificates.iter().map(cbor::Item::item).collect();
-        let key = |k: &ClaimedKey| cbor::value!(k.public, k.attest, k.signature);
-        let keys = &self.keys;
-        let hardware = cbor::value!(
-            TPM,
-            keys.ek_public,
-            ciborium::value::Value::Array(certificates),
-            keys.srk_public,
-            keys.ak_public,
-            key(&keys.signing),
-            key(&keys.decryption),
-            key(&keys.serial)
-        );
         cbor::array!(
             nonce_s,
             self.serial.as_bytes(),
             self.user_info.encode(),
             self.code,
             re_enrolment,
-            hardware
+            self.hardware.encode()
         )
     }
 
@@ -135,25 +111,8 @@ impl Claim {
                 })
             }
         };
-        let mut hardware = Items::of(items.any()?, 8)?;
-        if hardware.uint::<u8>()? != TPM {
-            return Err(Reason::WrongShape);
-        }
-        let ek_public = hardware.bytes(STRUCTURE_MAX)?;
-        let certificates = hardware.list(CERTIFICATES_MAX)?.into_iter().map(|c| match c {
-            ciborium::value::Value::Bytes(c) if c.len() <= CERTIFICATE_MAX => Ok(c),
-            _ => Err(Reason::WrongShape),
-        });
-        let certificates = certificates.collect::<Result<_, _>>()?;
-        let keys = ClaimedKeys {
-            ek_public,
-            srk_public: hardware.bytes(STRUCTURE_MAX)?,
-            ak_public: hardware.bytes(STRUCTURE_MAX)?,
-            signing: certified_key(&mut hardware)?,
-            decryption: certified_key(&mut hardware)?,
-            serial: certified_key(&mut hardware)?,
-        };
-        Ok(Claim { serial, user_info, code, re_enrolment, certificates, keys })
+        let hardware = ClaimedHardware::decode(items.any()?)?;
+        Ok(Claim { serial, user_info, code, re_enrolment, hardware })
     }
 }
 
@@ -208,17 +167,18 @@ impl ClaimOpening {
     }
 }
 
-/// What the old signing key signs, with its algorithm, to prove a re-enrolment.
+/// What the old signing key signs, with its algorithm, to prove a re-enrolment. `name` is what
+/// [`crate::enrol::VerifiedHardware::name`] gives of the new keys.
 pub fn re_enrolment_proof(
     algorithm: SigningAlgorithm,
     m0_hash: &[u8; 32],
     device_id: &DeviceId,
     generation: u32,
     serial: &HardwareSerial,
-    ak_name: &[u8],
+    name: &[u8],
 ) -> Unsigned {
     let payload =
-        cbor::array!(label::RE_ENROL, m0_hash, device_id, generation, serial.as_bytes(), ak_name);
+        cbor::array!(label::RE_ENROL, m0_hash, device_id, generation, serial.as_bytes(), name);
     Unsigned::with(algorithm, payload, &by_device(RE_ENROL_NAME))
 }
 
@@ -235,15 +195,6 @@ pub fn verify_re_enrolment_proof(
     let signed = Signed::decode(proof)?;
     let payload = signed.verify(old_signing, &by_device(RE_ENROL_NAME), Reason::BadReEnrolment)?;
     if payload == expected.payload() { Ok(()) } else { Err(Reason::BadReEnrolment) }
-}
-
-fn certified_key(items: &mut Items) -> Result<ClaimedKey, Reason> {
-    let mut key = Items::of(items.any()?, 3)?;
-    Ok(ClaimedKey {
-        public: key.bytes(STRUCTURE_MAX)?,
-        attest: key.bytes(STRUCTURE_MAX)?,
-        signature: key.bytes(STRUCTURE_MAX)?,
-    })
 }
 
 fn aad(m0: &[u8]) -> Vec<u8> {

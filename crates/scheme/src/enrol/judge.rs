@@ -67,6 +67,18 @@ pub enum SerialState {
     },
 }
 
+/// What sort of chip a claim is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChipState {
+    /// A TPM, whose keys prove which one it is.
+    Tpm,
+    /// A token, which can say that it is any.
+    Token {
+        /// Whether the operator accepts tokens at all.
+        is_accepted: bool,
+    },
+}
+
 /// What decides whether a claim may enrol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimFacts {
@@ -79,6 +91,8 @@ pub struct ClaimFacts {
     pub approves_by_hand: bool,
     /// Its serial.
     pub serial: SerialState,
+    /// Its chip.
+    pub chip: ChipState,
 }
 
 /// Why a claim may enrol.
@@ -98,8 +112,14 @@ pub enum Ground {
 ///
 /// # Errors
 /// [`Reason::SerialLive`], [`Reason::SerialRevoked`], [`Reason::DeviceQuarantined`],
-/// [`Reason::CodeNotGood`], [`Reason::NotAdmitted`].
+/// [`Reason::CodeNotGood`], [`Reason::NotAdmitted`], which is also a token's that nobody has
+/// invited: what is compared when a device is approved by hand, whoever knows a token can say.
+/// [`Reason::TokenNotAccepted`].
 pub fn admission(facts: &ClaimFacts) -> Result<Ground, Reason> {
+    if facts.chip == (ChipState::Token { is_accepted: false }) {
+        return Err(Reason::TokenNotAccepted);
+    }
+    let by_hand = facts.approves_by_hand && facts.chip == ChipState::Tpm;
     let invited = match (facts.code, facts.is_listed) {
         (CodeState::Good, _) => Ok(Ground::Code),
         (_, true) => Ok(Ground::Listed),
@@ -120,7 +140,7 @@ pub fn admission(facts: &ClaimFacts) -> Result<Ground, Reason> {
         SerialState::Live { .. } => Err(Reason::SerialLive),
         SerialState::Revoked if !facts.is_listed => Err(Reason::SerialRevoked),
         SerialState::Revoked | SerialState::New => match invited {
-            Err(Reason::NotAdmitted) if facts.approves_by_hand => Ok(Ground::ByHand),
+            Err(Reason::NotAdmitted) if by_hand => Ok(Ground::ByHand),
             invited => invited,
         },
     }

@@ -32,15 +32,17 @@ pub fn claim(parties: &Parties) -> Claim {
         user_info: UserInfo::new(user_info.into()).unwrap(),
         code: Some("CODE".into()),
         re_enrolment: None,
-        certificates: vec![vec![9; 100], vec![8; 100]],
-        keys: ClaimedKeys {
-            ek_public: vec![1],
-            srk_public: vec![2],
-            ak_public: vec![3],
-            signing: key(4),
-            decryption: key(5),
-            serial: key(6),
-        },
+        hardware: ClaimedHardware::Tpm(Box::new(ClaimedTpm {
+            certificates: vec![vec![9; 100], vec![8; 100]],
+            keys: ClaimedKeys {
+                ek_public: vec![1],
+                srk_public: vec![2],
+                ak_public: vec![3],
+                signing: key(4),
+                decryption: key(5),
+                serial: key(6),
+            },
+        })),
     }
 }
 
@@ -82,7 +84,7 @@ fn a_claim_is_read_by_the_server_alone_and_hides_everything() {
     };
     let read = open(&server.server_encryption).unwrap();
     assert!(read.user_info == claim.user_info && read.code == claim.code);
-    assert!(read.keys == claim.keys && read.certificates == claim.certificates);
+    assert!(read.hardware == claim.hardware);
     assert_eq!(open(&P256Private::generate(&mut OsRng)).err(), Some(Reason::BadKeyLayer));
 }
 

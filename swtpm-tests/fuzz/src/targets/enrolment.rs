@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use twinseal_scheme::Reason;
 use twinseal_scheme::device_statement::DeviceStatement;
 use twinseal_scheme::enrol::{
-    Activation, ActivationProof, Challenge, Claim, ClaimOpening, ClaimedKey, ClaimedKeys,
-    Confirmation, Grant, GrantKey, Offer, ReEnrolment, Request, UserInfo,
+    Activation, ActivationProof, Challenge, Claim, ClaimOpening, ClaimedHardware, ClaimedKey,
+    ClaimedKeys, ClaimedToken, ClaimedTpm, Confirmation, Grant, GrantKey, Offer, ReEnrolment,
+    Request, UserInfo,
 };
 use twinseal_scheme::id::DeviceId;
 use twinseal_scheme::keys::SigningKey;
@@ -136,14 +137,19 @@ fn claim(bytes: &[u8]) -> bool {
             generation: bytes.len() as u32,
             proof: field(1100),
         }),
-        certificates: (0..bytes.len() % 10).map(|_| field(2000)).collect(),
-        keys: ClaimedKeys {
-            ek_public: field(2100),
-            srk_public: field(2100),
-            ak_public: field(2100),
-            signing,
-            decryption,
-            serial,
+        hardware: match bytes.first() {
+            Some(0..64) => ClaimedHardware::Token(ClaimedToken::new(field(2100))),
+            _ => ClaimedHardware::Tpm(Box::new(ClaimedTpm {
+                certificates: (0..bytes.len() % 10).map(|_| field(2000)).collect(),
+                keys: ClaimedKeys {
+                    ek_public: field(2100),
+                    srk_public: field(2100),
+                    ak_public: field(2100),
+                    signing,
+                    decryption,
+                    serial,
+                },
+            })),
         },
     };
     let request = Request { nonce_d: transcript.fixed("nonce-d") };
@@ -156,7 +162,7 @@ fn claim(bytes: &[u8]) -> bool {
         Ok(opened) => {
             assert_eq!(format!("{opened:?}"), format!("{claim:?}"));
             assert!(opened.serial == claim.serial && opened.user_info == claim.user_info);
-            assert!(opened.keys.ek_public == claim.keys.ek_public);
+            assert!(opened.hardware == claim.hardware);
             true
         }
         // A field over its limit.

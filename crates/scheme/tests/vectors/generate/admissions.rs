@@ -17,6 +17,12 @@ fn claim(code: &str, serial: &str, listed: u8, by_hand: u8) -> Vector {
     Vector::good("judge", "judge-claim", "judge-claim", fields)
 }
 
+/// The same about a token; `accepted` says whether the operator accepts any.
+fn token(accepted: &str, mut claim: Vector) -> Vector {
+    claim.fields.push(word("chip", format!("token-{accepted}")));
+    claim
+}
+
 fn admissions() -> Vec<Vector> {
     let good = |mut vector: Vector, name: &str, ground: &str| {
         vector.name = format!("judge-claim-{name}");
@@ -54,6 +60,23 @@ fn admissions() -> Vec<Vector> {
             "serial-revoked",
             "revoked",
             "a serial that was revoked, and is not listed again",
+        ),
+        good(token("accepted", claim("good", "new", 0, 0)), "token-code", "code"),
+        good(token("accepted", claim("missing", "new", 1, 0)), "token-listed", "listed"),
+        good(
+            token("accepted", claim("missing", "live-active-named", 0, 0)),
+            "token-proof",
+            "proof",
+        ),
+        token("accepted", claim("missing", "new", 0, 1)).refused(
+            not,
+            "token-stranger",
+            "a token that nobody has invited, where strangers are approved",
+        ),
+        token("refused", claim("good", "new", 1, 1)).refused(
+            "token-not-accepted",
+            "token-refused",
+            "a token, where none is accepted",
         ),
     ]
 }

@@ -218,7 +218,7 @@ fn hardware(t: &Transcript) -> Vec<Vector> {
     let some = bstr([1]);
     let nine: Vec<_> = (0..9).map(|i| bstr([i])).collect();
     let mut vectors = vec![
-        refused("token", "a claim of a token", 0, uint(2)),
+        refused("type-2", "a TPM's claim as a token's", 0, uint(2)),
         refused("type-negative", "a type of -1", 0, int(-1)),
         refused("ek-2049", "an endorsement key of 2,049 bytes", 1, long.clone()),
         refused("certificates-9", "nine certificates", 2, array(&nine)),

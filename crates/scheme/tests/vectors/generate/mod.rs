@@ -23,6 +23,7 @@ mod rsa;
 mod sign1_form;
 mod signed;
 mod statements;
+mod tokens;
 mod tpm;
 mod trades;
 mod transcript;
@@ -52,6 +53,7 @@ pub fn all(p: &Parties) -> Vec<Vector> {
         device_keys::vectors(p),
         enrolment::vectors(p),
         claims::vectors(p),
+        tokens::vectors(p),
         contents::vectors(),
         trades::vectors(),
         receipts::vectors(p),

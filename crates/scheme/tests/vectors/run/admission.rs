@@ -1,7 +1,8 @@
 //! Judgements of enrolments and devices.
 
 use twinseal_scheme::enrol::judge::{
-    ClaimFacts, CodeState, DeviceState, Ground, SerialState, admission, device, nonce, repetition,
+    ChipState, ClaimFacts, CodeState, DeviceState, Ground, SerialState, admission, device, nonce,
+    repetition,
 };
 
 use super::{Operation, Outcome};
@@ -31,7 +32,12 @@ fn claim(i: &Inputs) -> Outcome {
     };
     let is_listed = i.number::<u8>("listed") == 1;
     let approves_by_hand = i.number::<u8>("by-hand") == 1;
-    let ground = match admission(&ClaimFacts { code, is_listed, approves_by_hand, serial })? {
+    let chip = match i.has("chip").then(|| i.word("chip")) {
+        None => ChipState::Tpm,
+        Some(word) => ChipState::Token { is_accepted: word == "token-accepted" },
+    };
+    let facts = ClaimFacts { code, is_listed, approves_by_hand, serial, chip };
+    let ground = match admission(&facts)? {
         Ground::Code => "code",
         Ground::Listed => "listed",
         Ground::ByHand => "by-hand",

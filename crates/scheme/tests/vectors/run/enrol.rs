@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 use twinseal_scheme::Secret;
 use twinseal_scheme::enrol::{
-    Activation, ActivationProof, Challenge, ClaimOpening, ClaimedKey, Confirmation,
-    ConfirmationKey, Grant, GrantKey, Offer, Request, Standing, re_enrolment_proof,
+    Activation, ActivationProof, Challenge, ClaimOpening, ClaimedHardware, ClaimedKey,
+    Confirmation, ConfirmationKey, Grant, GrantKey, Offer, Request, Standing, re_enrolment_proof,
     verify_re_enrolment_proof,
 };
 use twinseal_scheme::id::{EnrolId, KeyId};
@@ -73,25 +73,31 @@ fn m1(i: &Inputs) -> Outcome {
     let again = claim.re_enrolment.map_or(NULL.to_vec(), |again| {
         array(&[bstr(again.device_id.0), uint(again.generation.into()), bstr(again.proof)])
     });
-    let keys = claim.keys;
-    let certificates: Vec<_> = claim.certificates.iter().map(bstr).collect();
-    let hardware = array(&[
-        uint(1),
-        bstr(keys.ek_public),
-        array(&certificates),
-        bstr(keys.srk_public),
-        bstr(keys.ak_public),
-        certified(&keys.signing),
-        certified(&keys.decryption),
-        certified(&keys.serial),
-    ]);
     Ok(vec![
         bytes("out-nonce-s", nonce_s),
         bytes("out-serial", claim.serial.as_bytes()),
         bytes("out-user-info", map(&entries)),
         bytes("out-code", claim.code.map_or(NULL.to_vec(), |code| tstr(&code))),
         bytes("out-re-enrolment", again),
-        bytes("out-hardware", hardware),
+        bytes("out-hardware", hardware(&claim.hardware)),
+    ])
+}
+
+fn hardware(hardware: &ClaimedHardware) -> Vec<u8> {
+    let tpm = match hardware {
+        ClaimedHardware::Token(token) => return array(&[uint(2), bstr(token.statement())]),
+        ClaimedHardware::Tpm(tpm) => tpm,
+    };
+    let certificates: Vec<_> = tpm.certificates.iter().map(bstr).collect();
+    array(&[
+        uint(1),
+        bstr(&tpm.keys.ek_public),
+        array(&certificates),
+        bstr(&tpm.keys.srk_public),
+        bstr(&tpm.keys.ak_public),
+        certified(&tpm.keys.signing),
+        certified(&tpm.keys.decryption),
+        certified(&tpm.keys.serial),
     ])
 }
 

@@ -8,6 +8,7 @@ mod enrol;
 mod epoch;
 mod message;
 mod state;
+mod token;
 mod tpm;
 mod trade;
 
@@ -39,6 +40,7 @@ pub fn operations() -> Vec<Operation> {
         answer::OPERATIONS,
         tpm::OPERATIONS,
         enrol::OPERATIONS,
+        token::OPERATIONS,
         trade::OPERATIONS,
         ek::OPERATIONS,
         admission::OPERATIONS,

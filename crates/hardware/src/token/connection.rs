@@ -1,0 +1,164 @@
+//! A module, and a session with one of its tokens.
+
+use std::collections::HashMap;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error as Refusal, RvError};
+use cryptoki::mechanism::MechanismType;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::types::RawAuthPin;
+use twinseal_scheme::enrol::TokenIdentity;
+
+use crate::config::AuthValue;
+use crate::description::{Capacity, Description, Kind, Lockout};
+use crate::error::Error;
+use crate::token::address::{Attribute, TokenAddress};
+use crate::token::failure::TokenFault;
+
+/// What every token of a device must be able to do, and what to call it.
+const NEEDED: [(MechanismType, &str); 3] = [
+    (MechanismType::ECC_KEY_PAIR_GEN, "key pairs on P-256"),
+    (MechanismType::ECDSA, "ECDSA on P-256"),
+    (MechanismType::ECDH1_DERIVE, "ECDH on P-256"),
+];
+
+/// A module that is loaded and started. It stays so, since others in this process may use it.
+pub(super) struct Module(Pkcs11);
+
+/// A session with a token, in which its user has logged in.
+pub(crate) struct Connection {
+    pub(super) session: Session,
+    pub(super) identity: TokenIdentity,
+    module: Pkcs11,
+    slot: Slot,
+    /// The private halves that were found, by CKA_ID.
+    pub(super) found: HashMap<[u8; 16], ObjectHandle>,
+    /// Whether points go to the token in an OCTET STRING, which some want and the standard does
+    /// not ask for.
+    pub(super) wraps_points: bool,
+}
+
+impl Module {
+    pub(super) fn load(address: &TokenAddress) -> Result<Self, Error> {
+        let module = Pkcs11::new(address.module())?;
+        match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(Refusal::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
+                Ok(Self(module))
+            }
+            Err(refusal) => Err(TokenFault::Module(refusal.to_string().replace(": ", ", ")).into()),
+        }
+    }
+
+    /// Finds the token and logs in, if that cannot lock it.
+    pub(super) fn connect(
+        &self,
+        address: &TokenAddress,
+        pin: &AuthValue,
+    ) -> Result<Connection, Error> {
+        let (slot, info) = self.find(address)?;
+        for (mechanism, what) in NEEDED {
+            match self.0.get_mechanism_info(slot, mechanism) {
+                Err(Refusal::Pkcs11(RvError::MechanismInvalid, _)) => {
+                    return Err(TokenFault::Incapable(what).into());
+                }
+                known => known.map(drop)?,
+            }
+        }
+        if info.user_pin_locked() {
+            return Err(TokenFault::PinLocked.into());
+        }
+        if info.user_pin_final_try() {
+            return Err(TokenFault::PinLastTry.into());
+        }
+        if !info.user_pin_initialized() || info.user_pin_to_be_changed() {
+            return Err(TokenFault::PinUnset.into());
+        }
+        let session = self.0.open_rw_session(slot)?;
+        if info.login_required() {
+            let pin = RawAuthPin::new(pin.expose().to_vec().into());
+            match session.login_with_raw(UserType::User, &pin) {
+                Ok(()) | Err(Refusal::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        Ok(Connection {
+            session,
+            identity: identity(&info),
+            module: self.0.clone(),
+            slot,
+            found: HashMap::new(),
+            wraps_points: false,
+        })
+    }
+
+    fn find(&self, address: &TokenAddress) -> Result<(Slot, TokenInfo), Error> {
+        let mut fitting = Vec::new();
+        for slot in self.0.get_slots_with_token()? {
+            // A token may go between two questions.
+            let Ok(info) = self.0.get_token_info(slot) else { continue };
+            let fits = address.fits(|attribute| {
+                let identity = identity(&info);
+                match attribute {
+                    Attribute::Label => trimmed(info.label()),
+                    Attribute::Serial => identity.number,
+                    Attribute::Manufacturer => identity.manufacturer,
+                    Attribute::Model => identity.model,
+                }
+            });
+            if info.token_initialized() && fits {
+                fitting.push((slot, info));
+            }
+        }
+        match fitting.len() {
+            0 | 1 => fitting.pop().ok_or(TokenFault::Absent.into()),
+            _ => Err(TokenFault::Ambiguous.into()),
+        }
+    }
+}
+
+impl Connection {
+    /// Whether the session is alive, and how the PIN stands.
+    pub(crate) fn lockout(&self) -> Result<Lockout, Error> {
+        self.session.get_session_info()?;
+        let info = self.module.get_token_info(self.slot)?;
+        Ok(Lockout {
+            locked_out: info.user_pin_locked(),
+            failures: u32::from(info.user_pin_count_low()),
+            failures_allowed: 0,
+            recovery_seconds: 0,
+        })
+    }
+
+    pub(crate) fn describe(&self) -> Result<Description, Error> {
+        let info = self.module.get_token_info(self.slot)?;
+        let version = info.firmware_version();
+        Ok(Description {
+            kind: Kind::Token,
+            manufacturer: self.identity.manufacturer.clone(),
+            model: self.identity.model.clone(),
+            firmware_version: u64::from(version.major()) << 8 | u64::from(version.minor()),
+            algorithms: Vec::new(),
+            certified_eks: Vec::new(),
+            capacity: Capacity { objects: 0, sessions: 1, objects_loaded: 0, sessions_loaded: 1 },
+            lockout: self.lockout()?,
+            owner_authorisation: false,
+            endorsement_authorisation: false,
+        })
+    }
+}
+
+/// What a token says of itself. The fields of CK_TOKEN_INFO are padded with blanks, or with
+/// zeros, which is wrong and happens.
+fn identity(info: &TokenInfo) -> TokenIdentity {
+    TokenIdentity {
+        manufacturer: trimmed(info.manufacturer_id()),
+        model: trimmed(info.model()),
+        number: trimmed(info.serial_number()),
+    }
+}
+
+fn trimmed(field: &str) -> String {
+    field.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
+}

@@ -1,0 +1,152 @@
+//! Keys are made in the token, never leave it, and may do one thing.
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use rand_core::{OsRng, RngCore};
+use twinseal_scheme::keys::P256Public;
+
+use crate::error::Error;
+use crate::token::connection::Connection;
+use crate::token::failure::TokenFault;
+use crate::token::keys::{TokenKey, TokenKeys};
+
+/// namedCurve prime256v1 (RFC 5480, section 2.1.1.1), DER.
+const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// What a key is for, and may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Sign,
+    Decrypt,
+    Serial,
+}
+
+impl Use {
+    /// CKA_LABEL, for people who look into the token.
+    fn label(self) -> &'static [u8] {
+        match self {
+            Use::Sign => b"twinseal signing key",
+            Use::Decrypt => b"twinseal decryption key",
+            Use::Serial => b"twinseal serial key",
+        }
+    }
+
+    fn signs(self) -> bool {
+        self == Use::Sign
+    }
+}
+
+impl Connection {
+    /// Makes the three keys of an enrolment, and tries each. What fails leaves nothing behind.
+    pub(crate) fn create_keys(&mut self) -> Result<TokenKeys, Error> {
+        let mut made = Vec::new();
+        for purpose in [Use::Sign, Use::Decrypt, Use::Serial] {
+            let mut id = [0; 16];
+            OsRng.fill_bytes(&mut id);
+            match self.create_pair(purpose, id) {
+                Ok(key) => made.push(key),
+                Err(error) => {
+                    // Whatever there is of it goes as well.
+                    let _ = self.destroy(&id);
+                    for key in &made {
+                        let _ = self.destroy(&key.id);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let mut made = made.into_iter();
+        let mut next = || made.next().ok_or(Error::Misuse("three keys that are not three"));
+        Ok(TokenKeys {
+            identity: self.identity.clone(),
+            signing: next()?,
+            decryption: next()?,
+            serial: next()?,
+        })
+    }
+
+    /// Takes the keys of an enrolment that is over out of the token.
+    pub(crate) fn destroy_keys(&mut self, keys: &TokenKeys) -> Result<(), Error> {
+        keys.all().iter().try_for_each(|key| self.destroy(&key.id))
+    }
+
+    fn create_pair(&mut self, purpose: Use, id: [u8; 16]) -> Result<TokenKey, Error> {
+        let both = [
+            Attribute::Token(true),
+            Attribute::Id(id.to_vec()),
+            Attribute::Label(purpose.label().to_vec()),
+        ];
+        let mut public = both.to_vec();
+        public.extend([
+            Attribute::Private(false),
+            Attribute::EcParams(P256.to_vec()),
+            Attribute::Verify(purpose.signs()),
+        ]);
+        let private = [&both[..], &restrictions(purpose)].concat();
+        let pair = self.session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)?;
+        self.check(pair.1, purpose)?;
+        let public = self.public_half(pair.0)?;
+        self.found.insert(id, pair.1);
+        let key = TokenKey { id, public };
+        match purpose.signs() {
+            true => self.try_signing(&key)?,
+            false => self.try_agreeing(&key)?,
+        }
+        Ok(key)
+    }
+
+    /// Whether the token has given the private half the attributes that were asked for. What it
+    /// does not know it does not tell.
+    fn check(&self, private: ObjectHandle, purpose: Use) -> Result<(), Error> {
+        let asked = restrictions(purpose);
+        let mut types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
+        types.extend([AttributeType::Local, AttributeType::NeverExtractable]);
+        let given = self.session.get_attributes(private, &types)?;
+        let is_wrong = |attribute: &Attribute| match attribute {
+            Attribute::Local(is) | Attribute::NeverExtractable(is) => !is,
+            given => !asked.contains(given),
+        };
+        match given.iter().any(is_wrong) {
+            true => Err(TokenFault::Incapable("keys that stay in it and do one thing").into()),
+            false => Ok(()),
+        }
+    }
+
+    /// The point comes in an OCTET STRING, as the standard has it, or bare.
+    fn public_half(&self, public: ObjectHandle) -> Result<P256Public, Error> {
+        let given = self.session.get_attributes(public, &[AttributeType::EcPoint])?;
+        let point = given.iter().find_map(|attribute| match attribute {
+            Attribute::EcPoint(point) => Some(point.as_slice()),
+            _ => None,
+        });
+        let point = point.map(|point| match point {
+            [0x04, 0x41, bare @ ..] if bare.len() == 65 => bare,
+            bare => bare,
+        });
+        point
+            .and_then(|point| P256Public::from_point(point).ok())
+            .ok_or_else(|| TokenFault::Incapable("public keys on P-256 that can be read").into())
+    }
+
+    /// Both halves, and whatever else has this id.
+    fn destroy(&mut self, id: &[u8; 16]) -> Result<(), Error> {
+        self.found.remove(id);
+        for object in self.session.find_objects(&[Attribute::Id(id.to_vec())])? {
+            self.session.destroy_object(object)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the private half is, and all that it may do.
+fn restrictions(purpose: Use) -> Vec<Attribute> {
+    vec![
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(purpose.signs()),
+        Attribute::Derive(!purpose.signs()),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+    ]
+}

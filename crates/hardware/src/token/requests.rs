@@ -1,0 +1,42 @@
+//! What can be asked of a token alone.
+
+use crate::error::Error;
+use crate::hardware::Lane;
+use crate::token::keys::TokenKeys;
+use twinseal_scheme::enrol::TokenIdentity;
+
+/// As those for a TPM; instead of [`Error::Absent`] and [`Error::Failed`] it is [`Error::Token`].
+impl Lane {
+    /// What the token says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] of a TPM.
+    pub async fn token_identity(&self) -> Result<TokenIdentity, Error> {
+        self.ask_chip(|chip| chip.token()?.run(|c| Ok(c.identity.clone()))).await
+    }
+
+    /// Makes the keys of a new enrolment: in the token, not to be taken out, each for one thing.
+    /// They stay there until [`Lane::destroy_token_keys`].
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] of a TPM.
+    pub async fn create_token_keys(&self) -> Result<TokenKeys, Error> {
+        // Making is not to be done twice: the connection is brought up by looking first.
+        let make = |chip: &mut crate::chip::Chip| {
+            let token = chip.token()?;
+            token.run(|c| c.lockout())?;
+            token.attempt(|c| c.create_keys())
+        };
+        self.making_keys().ask_chip(make).await
+    }
+
+    /// Takes the keys of an enrolment that is over out of the token; does nothing where they are
+    /// not there.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] of a TPM.
+    pub async fn destroy_token_keys(&self, keys: &TokenKeys) -> Result<(), Error> {
+        let keys = keys.clone();
+        self.ask_chip(move |chip| chip.token()?.run(|c| c.destroy_keys(&keys))).await
+    }
+}

@@ -1,0 +1,61 @@
+//! Which tokens a server lets in.
+
+use twinseal_swtpm_tests::till::{Till, text};
+use twinseal_swtpm_tests::{Device, SoftHsm, User, World, enrol};
+
+fn device(world: &World) -> Device {
+    world.device(Device::builder().token(SoftHsm::start()))
+}
+
+fn serial(device: &Device) -> String {
+    let output = device.run(User::Operator, "twinseal", &["--json", "hardware"]);
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    text(&shown["serial"])
+}
+
+#[test]
+fn a_server_takes_tokens_only_where_its_operator_says_so() {
+    let world = World::with_options(&[]);
+    let device = device(&world);
+    let refused = enrol(&device, &world.link(&device), &[]);
+    assert!(refused.is_err());
+    assert!(world.server().log().contains("token-not-accepted"), "{}", world.server().log());
+    // What the enrolment has made is taken out again.
+    assert!(device.token().public_keys().is_empty());
+}
+
+#[test]
+fn without_a_code_a_token_waits_for_nobody_and_enters_when_it_is_listed() {
+    let world = World::with_options(&["--accept-tokens", "--approve-by-hand"]);
+    let device = device(&world);
+    let link = world.link(&device);
+    let (without_code, _) = link.split_once("&code=").expect("a link with a code");
+    assert!(enrol(&device, without_code, &[]).is_err());
+    assert!(world.server().log().contains("not-admitted"), "{}", world.server().log());
+    world.server().run(&["device", "register", "--serial", &serial(&device)]);
+    assert_eq!(enrol(&device, without_code, &[]), Ok(()));
+}
+
+#[test]
+fn a_second_token_that_states_the_serial_of_a_live_one_is_refused() {
+    let world = World::start();
+    let till = Till::with_token(&world, "live");
+    let mut again = world.device(Device::builder().token(till.device.token().twin()));
+    assert_eq!(serial(&again), serial(&till.device));
+    assert!(enrol(&again, &world.link(&again), &[]).is_err());
+    assert!(world.server().log().contains("serial-live"), "{}", world.server().log());
+    again.stop_courier();
+    till.trades("still the one");
+}
+
+#[test]
+fn an_enrolment_again_proves_itself_by_the_old_key_and_leaves_three_keys() {
+    let world = World::start();
+    let till: Till = Till::with_token(&world, "again");
+    let link = world.link(&till.device);
+    assert_eq!(enrol(&till.device, &link, &[("till", "again")]), Ok(()));
+    till.wait_for("Active");
+    assert_eq!(till.shown(&world)["generation"], 2);
+    till.trades("as the second generation");
+    assert_eq!(till.device.token().public_keys().len(), 3);
+}
