@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use crate::key::{Family, Key};
-use crate::mechanism::Mechanism;
+use crate::mechanism::{Mechanism, begun_with};
 use crate::module::{Module, Output, Room};
 use crate::rv::{Result, Rv, fail};
 
@@ -40,11 +40,9 @@ impl Module {
     ) -> Result<()> {
         let mut tables = self.tables();
         let is_active = tables.session(session)?.decryption.is_some();
-        let decryption = match (mechanism, is_active) {
-            (None, true) => None,
-            (None, false) => return fail(CKR_ARGUMENTS_BAD),
-            (Some(_), true) => return fail(CKR_OPERATION_ACTIVE),
-            (Some(mechanism), false) => {
+        let decryption = match begun_with(mechanism, is_active)? {
+            None => None,
+            Some(mechanism) => {
                 mechanism.is_for(CKF_DECRYPT)?;
                 let key = tables.private_key(key)?;
                 if key.family() != Family::Rsa {

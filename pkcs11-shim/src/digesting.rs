@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use crate::hash::{Hash, Hasher};
-use crate::mechanism::Mechanism;
+use crate::mechanism::{Mechanism, begun_with};
 use crate::module::{Digest, Module, Output, Room};
 use crate::rv::{Result, Rv, fail};
 
@@ -17,11 +17,9 @@ impl Module {
     ) -> Result<()> {
         let mut tables = self.tables();
         let session = tables.session(session)?;
-        session.digest = match (mechanism, session.digest.is_some()) {
-            (None, true) => None,
-            (None, false) => return fail(CKR_ARGUMENTS_BAD),
-            (Some(_), true) => return fail(CKR_OPERATION_ACTIVE),
-            (Some(mechanism), false) => {
+        session.digest = match begun_with(mechanism, session.digest.is_some())? {
+            None => None,
+            Some(mechanism) => {
                 let hash = Hash::of_mechanism(mechanism.kind).ok_or(Rv(CKR_MECHANISM_INVALID))?;
                 mechanism.without_parameter()?;
                 Some(Digest { hasher: Hasher::new(hash), is_begun: false })

@@ -13,6 +13,18 @@ pub(crate) struct Mechanism<'a> {
     pub(crate) parameter: Parameter<'a>,
 }
 
+/// What an operation is to begin with, where none is under way; `None` ends the one that is.
+pub(crate) fn begun_with(
+    mechanism: Option<Mechanism<'_>>,
+    is_active: bool,
+) -> Result<Option<Mechanism<'_>>> {
+    match (&mechanism, is_active) {
+        (None, false) => fail(CKR_ARGUMENTS_BAD),
+        (Some(_), true) => fail(CKR_OPERATION_ACTIVE),
+        _ => Ok(mechanism),
+    }
+}
+
 /// Parameters, by the mechanisms that have them.
 #[derive(Debug)]
 pub(crate) enum Parameter<'a> {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::der;
 use crate::hash::{Hash, Hasher};
 use crate::key::Key;
-use crate::mechanism::{Mechanism, Scheme, Signing};
+use crate::mechanism::{Mechanism, Scheme, Signing, begun_with};
 use crate::module::{Module, Output, Room};
 use crate::rv::{Result, Rv, fail};
 
@@ -64,11 +64,9 @@ impl Module {
     ) -> Result<()> {
         let mut tables = self.tables();
         let is_active = tables.session(session)?.signature.is_some();
-        let signature = match (mechanism, is_active) {
-            (None, true) => None,
-            (None, false) => return fail(CKR_ARGUMENTS_BAD),
-            (Some(_), true) => return fail(CKR_OPERATION_ACTIVE),
-            (Some(mechanism), false) => {
+        let signature = match begun_with(mechanism, is_active)? {
+            None => None,
+            Some(mechanism) => {
                 mechanism.is_for(CKF_SIGN)?;
                 let key = tables.private_key(key)?;
                 let way = mechanism.signing(&key)?;

@@ -1,6 +1,5 @@
 //! `twinseal key`.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,6 +14,7 @@ use crate::arguments::{Certificate, Key, NewKey, Output};
 use crate::device::bus;
 use crate::failure::Failure;
 use crate::files;
+use crate::own;
 
 pub(crate) async fn run(key: Key) -> Result<Answer, Failure> {
     let bus = bus().await?;
@@ -198,14 +198,7 @@ fn password(file: &Path) -> Result<Vec<u8>, Failure> {
 
 /// A key that this user may use, by its id or by its path.
 async fn proxy<'a>(bus: &Connection, key: &str) -> Result<KeyProxy<'a>, Failure> {
-    let id = key.rsplit('/').next().unwrap_or_default();
-    if id.len() != 32 || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        let text = "a key's name is 32 hexadecimal digits: see `twinseal key list`";
-        return Err(Failure::new(ErrorKind::InvalidArgument, text));
-    }
-    // The kernel's word for who we are; the agent has the same from the bus.
-    let own = std::fs::metadata("/proc/self").map_err(|e| Failure::file(Path::new("/proc"), e))?;
-    let path = format!("{ROOT_PATH}/u{}/key/{}", own.uid(), id.to_ascii_lowercase());
+    let path = own::path("key", key)?;
     Ok(KeyProxy::builder(bus).path(path).build().await?)
 }
 

@@ -7,6 +7,7 @@ mod explain;
 mod failure;
 mod files;
 mod keys;
+mod own;
 mod receipts;
 mod recover;
 mod trades;

@@ -1,16 +1,13 @@
 //! `twinseal exchange` and `twinseal trade`.
 
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use twinseal_client::{
-    Agent1Proxy, ErrorKind, Options, ROOT_PATH, Received, TRADE_INTERFACE, TradeProxy,
-};
+use twinseal_client::{Agent1Proxy, Options, ROOT_PATH, Received, TRADE_INTERFACE, TradeProxy};
 use zbus::fdo::ObjectManagerProxy;
 use zbus::{Connection, OwnedVariant};
 
@@ -19,6 +16,7 @@ use crate::arguments::{Order, Payload, Trade, Wait};
 use crate::device::bus;
 use crate::failure::Failure;
 use crate::files;
+use crate::own::{self, id_of};
 
 pub(crate) struct Exchange {
     pub(crate) service: String,
@@ -182,19 +180,8 @@ async fn list(bus: &Connection) -> Result<Answer, Failure> {
 
 /// A trade of this user, by its id or by its path.
 pub(crate) async fn proxy<'a>(bus: &Connection, trade: &str) -> Result<TradeProxy<'a>, Failure> {
-    let id = id_of(trade);
-    if id.len() != 32 || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        let text = "a trade's id is 32 hexadecimal digits: see `twinseal trade list`";
-        return Err(Failure::new(ErrorKind::InvalidArgument, text));
-    }
-    // The kernel's word for who we are; the agent has the same from the bus.
-    let own = std::fs::metadata("/proc/self").map_err(|e| Failure::file(Path::new("/proc"), e))?;
-    let path = format!("{ROOT_PATH}/u{}/trade/{}", own.uid(), id.to_ascii_lowercase());
+    let path = own::path("trade", trade)?;
     Ok(TradeProxy::builder(bus).path(path).build().await?)
-}
-
-fn id_of(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or_default()
 }
 
 fn message_json((index, content_type, payload): &Received) -> Value {
