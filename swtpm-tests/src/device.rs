@@ -16,8 +16,8 @@ use crate::module::Module;
 use crate::programs::program;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
-use crate::softhsm::SoftHsm;
 use crate::swtpm::Swtpm;
+use crate::token::Token;
 
 /// What polkit calls enrolment.
 pub const ENROL: &str = "org.twinseal.enrol";
@@ -75,18 +75,10 @@ impl Default for DeviceBuilder {
 }
 
 impl DeviceBuilder {
-    /// With this chip; a new [`Swtpm::start`] unless said otherwise.
+    /// With this chip, a TPM or a token; a new [`Chip::start`] unless said otherwise.
     #[must_use]
-    pub fn chip(mut self, chip: Swtpm) -> Self {
-        self.chip = Some(Chip::Tpm(Box::new(chip)));
-        self
-    }
-
-    /// With this token in the place of a TPM.
-    #[must_use]
-    pub fn token(mut self, token: SoftHsm) -> Self {
-        self.environment.extend(token.environment());
-        self.chip = Some(Chip::Token(token));
+    pub fn chip(mut self, chip: impl Into<Chip>) -> Self {
+        self.chip = Some(chip.into());
         self
     }
 
@@ -162,7 +154,7 @@ impl DeviceBuilder {
     /// # Panics
     /// When something does not start; the message holds what it said.
     pub fn start(self) -> Device {
-        let chip = self.chip.unwrap_or_else(|| Chip::Tpm(Box::new(Swtpm::start())));
+        let chip = self.chip.unwrap_or_else(Chip::start);
         let product = |file: &str| PathBuf::from(product_file(file));
         let bus = self.enrollers.iter().fold(Bus::builder(), |bus, user| bus.allow(*user, ENROL));
         let bus = bus
@@ -175,7 +167,7 @@ impl DeviceBuilder {
             copy_folder(state, &own);
         }
         install(&own, &self.services, &(address + &self.hardware));
-        let environment = self.environment;
+        let environment = [self.environment, chip.environment()].concat();
         let agent = start_agent(&bus, &environment);
         Device { courier: None, wire: None, agent, environment, bus, chip }
     }
@@ -192,11 +184,16 @@ impl Device {
         DeviceBuilder::default()
     }
 
+    /// Its chip.
+    pub fn chip(&self) -> &Chip {
+        &self.chip
+    }
+
     /// Its TPM. The agent is connected to it, so tools wait until the agent is stopped.
     ///
     /// # Panics
     /// When it has a token.
-    pub fn chip(&self) -> &Swtpm {
+    pub fn tpm(&self) -> &Swtpm {
         match &self.chip {
             Chip::Tpm(chip) => chip,
             Chip::Token(_) => panic!("a device with a token"),
@@ -207,7 +204,7 @@ impl Device {
     ///
     /// # Panics
     /// When it has a token.
-    pub fn chip_mut(&mut self) -> &mut Swtpm {
+    pub fn tpm_mut(&mut self) -> &mut Swtpm {
         match &mut self.chip {
             Chip::Tpm(chip) => chip,
             Chip::Token(_) => panic!("a device with a token"),
@@ -218,7 +215,7 @@ impl Device {
     ///
     /// # Panics
     /// When it has a TPM.
-    pub fn token(&self) -> &SoftHsm {
+    pub fn token(&self) -> &Token {
         match &self.chip {
             Chip::Token(token) => token,
             Chip::Tpm(_) => panic!("a device with a TPM"),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::softhsm::SoftHsm;
+use crate::token::Token;
 
 /// What can be wrong with a token or its module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Module {
     ///
     /// # Panics
     /// When it cannot be built: the C compiler of the Rust toolchain is needed.
-    pub fn before(token: &SoftHsm) -> Self {
+    pub fn before(token: &Token) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let open_to_all = |path: &Path, mode| {
             fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own file");

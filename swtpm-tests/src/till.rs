@@ -5,9 +5,9 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bus::User;
+use crate::chip::Chip;
 use crate::device::{Device, DeviceBuilder};
 use crate::http::Api;
-use crate::softhsm::SoftHsm;
 use crate::swtpm::{EkKind, Swtpm};
 use crate::world::World;
 use serde_json::Value;
@@ -28,24 +28,20 @@ pub struct Till {
 }
 
 impl Till {
-    /// With both kinds of endorsement key; the agent takes the P-384 one.
+    /// With a chip of the kind that the environment names; a TPM has both kinds of endorsement
+    /// key, and the agent takes the P-384 one.
     pub fn enrol(world: &World, name: &str) -> Till {
-        Till::with_chip(world, name, Swtpm::start())
+        Till::with_chip(world, name, Chip::start())
     }
 
-    /// With one kind of endorsement key.
+    /// With a TPM with one kind of endorsement key.
     pub fn of_kind(world: &World, name: &str, kind: EkKind) -> Till {
         Till::with_chip(world, name, Swtpm::builder().only(kind).start())
     }
 
     /// With this chip.
-    pub fn with_chip(world: &World, name: &str, chip: Swtpm) -> Till {
+    pub fn with_chip(world: &World, name: &str, chip: impl Into<Chip>) -> Till {
         Till::of_device(world, name, Device::builder().chip(chip))
-    }
-
-    /// With a token in the place of a TPM.
-    pub fn with_token(world: &World, name: &str) -> Till {
-        Till::of_device(world, name, Device::builder().token(SoftHsm::start()))
     }
 
     /// On this device, which may now trade for the service, too.

@@ -111,7 +111,7 @@ fn a_client_that_polls_costs_the_chip_little_and_another_chip_is_seen() {
     // agent's own looks.
     assert!((400..=1400).contains(&cost), "{cost}");
     let mut other = Swtpm::builder().only(EkKind::Rsa2048).start();
-    device.chip_mut().trade_places(&mut other);
+    device.tpm_mut().trade_places(&mut other);
     let deadline = Instant::now() + Duration::from_secs(60);
     while !told(&device, "'ek': <'rsa-2048'>") {
         assert!(Instant::now() < deadline, "{}", ask(&device));
@@ -175,6 +175,6 @@ fn it_ends_when_it_is_asked_to_and_there_is_one_of_it() {
     }
     // Nothing of it is left in the chip.
     for loaded in ["handles-transient", "handles-loaded-session"] {
-        assert_eq!(device.chip().tool("tpm2_getcap", &[loaded]).trim(), "");
+        assert_eq!(device.tpm().tool("tpm2_getcap", &[loaded]).trim(), "");
     }
 }

@@ -122,7 +122,7 @@ fn a_key_of_a_cleared_chip_is_over() {
     let sign = &calls()[0];
     assert!(call(&device, ONE, &old, sign).is_ok());
     device.kill_agent();
-    device.chip().tool("tpm2_clear", &[]);
+    device.tpm().tool("tpm2_clear", &[]);
     device.restart_agent();
     for _ in 0..3 {
         let refused = call(&device, ONE, &old, sign);

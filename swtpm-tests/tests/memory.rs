@@ -132,7 +132,7 @@ async fn keys_of(world: &World, device: &Device) -> (Vec<Wanted>, Vec<Wanted>) {
 
     // What the chip has said once it says again.
     let keys = DeviceKeys::from_bytes(&stolen.keys()).unwrap();
-    let chip = device.chip().copy();
+    let chip = device.tpm().copy();
     let hardware = Hardware::open(Config::new(chip.tcti().parse().unwrap())).unwrap();
     let lane = hardware.lane(0);
     let point = P256Public::from_spki(&stolen.column::<Vec<u8>>("point")).unwrap();

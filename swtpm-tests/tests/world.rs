@@ -78,7 +78,7 @@ fn a_copied_disk_is_of_use_with_its_chip_alone() {
     let world = World::start();
     let mut device = world.enrolled(Device::builder(), &[]);
     device.kill_agent();
-    let copy = Device::builder().chip(device.chip().copy()).state_of(&device).start();
+    let copy = Device::builder().chip(device.tpm().copy()).state_of(&device).start();
     assert_eq!(copy.state(), "Active", "{}", copy.agent_log());
     let thief = Device::builder().state_of(&device).start();
     assert_eq!(thief.state(), "ChipReplaced", "{}", thief.agent_log());

@@ -169,7 +169,7 @@ fn text_of(value: &serde_json::Value) -> String {
 
 fn impostor(teller: &mut Teller, world: &World, till: &Till) {
     let thief = Thief::of(&till.device);
-    let copy = till.device.chip().copy();
+    let copy = till.device.tpm().copy();
     copy.change_endorsement_seed();
     teller.step(
         "[0023]",

@@ -34,19 +34,19 @@ fn settled(till: &Till) {
 /// Chip and disk at one moment, the agent stopped.
 fn snapshot(till: &mut Till) -> (Snapshot, SavedDisk) {
     till.device.kill_agent();
-    (till.device.chip().snapshot(), till.device.save_disk())
+    (till.device.tpm().snapshot(), till.device.save_disk())
 }
 
 fn put_back(till: &mut Till, (chip, disk): &(Snapshot, SavedDisk)) {
     till.device.put_back_disk(disk);
-    till.device.chip_mut().roll_back(chip);
+    till.device.tpm_mut().roll_back(chip);
 }
 
 /// Resets of the chip, each of which counts in its clock once it has started up.
 fn reset(till: &mut Till, times: u32) {
     for _ in 0..times {
-        till.device.chip_mut().restart();
-        till.device.chip().tool("tpm2_readclock", &[]);
+        till.device.tpm_mut().restart();
+        till.device.tpm().tool("tpm2_readclock", &[]);
     }
 }
 
@@ -99,7 +99,7 @@ fn a_copied_chip_that_runs_beside_the_true_one_is_a_clone() {
     let world = World::start();
     let mut till = Till::enrol(&world, "cloned");
     let (_, disk) = snapshot(&mut till);
-    let thief = Device::builder().chip(till.device.chip().copy()).service(SERVICE, &[APP]);
+    let thief = Device::builder().chip(till.device.tpm().copy()).service(SERVICE, &[APP]);
     let thief = thief.disk(&disk);
     till.device.restart_agent();
     settled(&till);

@@ -67,7 +67,7 @@ fn a_device_proves_itself_by_its_old_key_and_goes_on_as_the_next_generation() {
 fn an_agent_without_its_state_needs_the_operator() {
     let world = World::start();
     let till = Till::enrol(&world, "forgot");
-    let copy = till.device.chip().copy();
+    let copy = till.device.tpm().copy();
     let fresh = world.device(twinseal_swtpm_tests::Device::builder().chip(copy));
     let before = world.server().log().len();
     let refusal = enrol(&fresh, &world.link(&fresh), &[]).unwrap_err();
@@ -79,7 +79,7 @@ fn an_agent_without_its_state_needs_the_operator() {
     assert_eq!(till.shown(&world)["generation"], 2);
     // Once.
     let again =
-        world.device(twinseal_swtpm_tests::Device::builder().chip(till.device.chip().copy()));
+        world.device(twinseal_swtpm_tests::Device::builder().chip(till.device.tpm().copy()));
     assert!(enrol(&again, &link, &[]).is_err());
 }
 
@@ -92,7 +92,7 @@ fn a_cleared_chip_keeps_what_it_owes_and_comes_back_with_the_operators_word() {
     assert_eq!(till.backend_receive(&trade, 0), ["first"]);
     till.device.wire().cut();
     till.send(&trade, "sealed before");
-    till.device.chip_mut().on_the_bench(Swtpm::clear);
+    till.device.tpm_mut().on_the_bench(Swtpm::clear);
     till.wait_for("ChipCleared");
     // What is finished travels without the chip.
     till.device.wire().mend();
@@ -111,7 +111,7 @@ fn a_cleared_chip_keeps_what_it_owes_and_comes_back_with_the_operators_word() {
     assert_eq!(till.receive(&trade, 0), ["and back"]);
     assert_eq!(till.close(&world, &trade)["verified"], true);
     // The registration was good for once.
-    till.device.chip_mut().on_the_bench(Swtpm::clear);
+    till.device.tpm_mut().on_the_bench(Swtpm::clear);
     till.wait_for("ChipCleared");
     refused(&world, &till, &[], "serial-live");
 }
@@ -125,7 +125,7 @@ fn another_chip_becomes_another_device_and_what_the_old_one_owed_is_given_up_ope
     assert_eq!(till.backend_receive(&trade, 0), ["first"]);
     till.device.wire().cut();
     till.send(&trade, "never sealed again");
-    till.device.chip_mut().trade_places(&mut Swtpm::start());
+    till.device.tpm_mut().trade_places(&mut Swtpm::start());
     till.wait_for("ChipReplaced");
     let link = world.link(&till.device);
     let (code, said) = recover(&till, &[&link]);

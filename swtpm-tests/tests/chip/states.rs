@@ -20,12 +20,12 @@ fn an_agent_without_its_chip_starts_waits_and_goes_on_with_it() {
     let world = World::start();
     let mut till = Till::enrol(&world, "absent");
     till.trades("before");
-    till.device.chip_mut().kill();
+    till.device.tpm_mut().kill();
     // While it runs: the agent looks by itself.
     says(&till, "ChipAbsent", "no chip answers");
     till.device.restart_agent();
     says(&till, "ChipAbsent", "check that it is there");
-    till.device.chip_mut().restart();
+    till.device.tpm_mut().restart();
     till.wait_for("Active");
     till.trades("after");
 }
@@ -36,16 +36,15 @@ fn a_chip_that_is_killed_and_comes_back_costs_an_epoch_nothing() {
     let mut till = Till::enrol(&world, "killed");
     let trade = till.open("serial");
     // More often than the chip allows failures: the agent's keys are exempt from all that.
-    let allowed =
-        till.device.chip_mut().on_the_bench(|chip| chip.variable("TPM2_PT_MAX_AUTH_FAIL"));
+    let allowed = till.device.tpm_mut().on_the_bench(|chip| chip.variable("TPM2_PT_MAX_AUTH_FAIL"));
     let kills = allowed + 2;
     for round in 0..kills {
         till.send(&trade, &format!("round {round}"));
-        till.device.chip_mut().restart();
+        till.device.tpm_mut().restart();
     }
     let sent = format!("round {}", kills - 1);
     assert_eq!(till.backend_receive(&trade, kills).last(), Some(&sent));
-    let (failures, locked) = till.device.chip_mut().on_the_bench(|chip| {
+    let (failures, locked) = till.device.tpm_mut().on_the_bench(|chip| {
         (chip.variable("TPM2_PT_LOCKOUT_COUNTER"), chip.variable("inLockout"))
     });
     assert_eq!((failures, locked), (0, 0));
@@ -56,7 +55,7 @@ fn a_chip_that_is_killed_and_comes_back_costs_an_epoch_nothing() {
 fn a_cleared_chip_is_seen_while_the_agent_runs_and_at_its_start() {
     let world = World::start();
     let mut till = Till::enrol(&world, "cleared");
-    till.device.chip_mut().on_the_bench(Swtpm::clear);
+    till.device.tpm_mut().on_the_bench(Swtpm::clear);
     says(&till, "ChipCleared", "twinseal recover");
     till.device.restart_agent();
     says(&till, "ChipCleared", "readmit");
@@ -67,11 +66,11 @@ fn another_chip_is_not_used_and_the_true_one_is_taken_back() {
     let world = World::start();
     let mut till = Till::enrol(&world, "replaced");
     let mut other = Swtpm::start();
-    till.device.chip_mut().trade_places(&mut other);
+    till.device.tpm_mut().trade_places(&mut other);
     says(&till, "ChipReplaced", "put that one back");
     till.device.restart_agent();
     says(&till, "ChipReplaced", "twinseal recover LINK");
-    till.device.chip_mut().trade_places(&mut other);
+    till.device.tpm_mut().trade_places(&mut other);
     till.wait_for("Active");
     till.trades("the true one");
 }
@@ -80,16 +79,16 @@ fn another_chip_is_not_used_and_the_true_one_is_taken_back() {
 fn a_chip_whose_memory_was_put_back_is_seen_while_the_agent_runs_and_at_its_start() {
     let world = World::start();
     let mut till = Till::enrol(&world, "rolled");
-    let before = till.device.chip().snapshot();
+    let before = till.device.tpm().snapshot();
     till.device.restart_agent();
     till.wait_for("Active");
-    let now = till.device.chip().snapshot();
-    till.device.chip_mut().roll_back(&before);
+    let now = till.device.tpm().snapshot();
+    till.device.tpm_mut().roll_back(&before);
     says(&till, "ChipRolledBack", "earlier state");
     till.device.restart_agent();
     says(&till, "ChipRolledBack", "nothing is sealed");
     // It was a mistake, and somebody has put the right memory back.
-    till.device.chip_mut().roll_back(&now);
+    till.device.tpm_mut().roll_back(&now);
     till.wait_for("Active");
     till.trades("forward again");
 }
@@ -99,7 +98,7 @@ fn authorisations_that_somebody_sets_are_asked_for_by_name() {
     let world = World::start();
     let mut till = Till::enrol(&world, "authorised");
     for hierarchy in ["owner", "endorsement"] {
-        till.device.chip_mut().on_the_bench(|chip| chip.set_authorisation(hierarchy, "secret"));
+        till.device.tpm_mut().on_the_bench(|chip| chip.set_authorisation(hierarchy, "secret"));
         if hierarchy == "owner" {
             says(&till, "ChipUnauthorised", "hardware.owner_auth_file");
         } else {
@@ -120,7 +119,7 @@ fn authorisations_that_somebody_sets_are_asked_for_by_name() {
 fn a_locked_out_chip_stops_others_and_not_the_agent() {
     let world = World::start();
     let mut till = Till::enrol(&world, "locked");
-    till.device.chip_mut().on_the_bench(|chip| {
+    till.device.tpm_mut().on_the_bench(|chip| {
         assert!(chip.guess("right"));
         while chip.variable("inLockout") == 0 {
             assert!(!chip.guess("wrong"));
@@ -144,7 +143,7 @@ fn unclean_ends_lock_what_is_protected_and_not_the_agent() {
     // Each end of the power after a use of a protected key counts as a guess.
     let mut ends = 0;
     loop {
-        let used = till.device.chip_mut().on_the_bench(|chip| chip.guess("right"));
+        let used = till.device.tpm_mut().on_the_bench(|chip| chip.guess("right"));
         if !used {
             break;
         }

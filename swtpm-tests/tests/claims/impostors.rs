@@ -32,7 +32,7 @@ fn a_copy_with_another_endorsement_seed_signs_and_still_is_nobody() {
     let till = Till::enrol(&world, "true");
     trades(&till);
     // A copy of the emulated chip: the true device's signing key loads and signs in it.
-    let copy = till.device.chip().copy();
+    let copy = till.device.tpm().copy();
     copy.change_endorsement_seed();
     let impostor = Device::builder().chip(copy).service(SERVICE, &[APP]).state_of(&till.device);
     let impostor = world.device(impostor);
@@ -48,7 +48,7 @@ fn a_modified_agent_that_states_the_true_serial_is_refused_by_the_server() {
     let till = Till::enrol(&world, "true");
     trades(&till);
     let thief = Thief::of(&till.device);
-    let copy = till.device.chip().copy();
+    let copy = till.device.tpm().copy();
     copy.change_endorsement_seed();
     // To everybody who believes in keys alone this is the true device.
     assert!(thief.openssl_believes(&copy, b"I am the true device"));
@@ -80,7 +80,7 @@ fn a_second_enrolment_of_a_live_serial_is_refused() {
     let world = World::start();
     let till = Till::enrol(&world, "live");
     // The same chip, copied, in a device that knows nothing of its enrolment.
-    let second = world.device(Device::builder().chip(till.device.chip().copy()));
+    let second = world.device(Device::builder().chip(till.device.tpm().copy()));
     let link = world.link(&second);
     let refused = twinseal_swtpm_tests::enrol(&second, &link, &[("till", "thief")]);
     assert!(refused.is_err(), "{refused:?}");

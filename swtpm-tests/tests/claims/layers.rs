@@ -86,7 +86,7 @@ impl Forger {
             keys,
             decryption: decryption.clone(),
             device: DeviceKeys::from_bytes(&stolen.keys()).unwrap(),
-            chip: till.device.chip().copy(),
+            chip: till.device.tpm().copy(),
             server: secrets.signing,
         }
     }

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use twinseal_swtpm_tests::till::{APP, SERVICE, Till, text, to_base64, until};
-use twinseal_swtpm_tests::{User, World};
+use twinseal_swtpm_tests::{Token, User, World};
 
 use crate::wire::{KEY_DOWN, KEY_UP, Keys, SERIAL};
 
 #[test]
 fn claims_01_to_03_connect_exchange_keys_trade_and_terminate() {
     let world = World::start();
-    let till = Till::with_token(&world, "token");
+    let till = Till::with_chip(&world, "token", Token::start());
     let kinds: Vec<String> = till.device.wire().calls().into_iter().map(|call| call.kind).collect();
     let steps: Vec<&str> = kinds.iter().map(String::as_str).take(4).collect();
     assert_eq!(steps, ["challenge", "claim", "activate", "confirm"]);
@@ -33,7 +33,7 @@ fn claims_01_to_03_connect_exchange_keys_trade_and_terminate() {
 #[test]
 fn claims_04_to_11_both_orders_in_both_directions() {
     let world = World::start();
-    let till = Till::with_token(&world, "orders");
+    let till = Till::with_chip(&world, "orders", Token::start());
     let orders = [
         ("serial", [SERIAL, KEY_UP], [SERIAL, KEY_DOWN]),
         ("key", [KEY_UP, SERIAL], [KEY_DOWN, SERIAL]),
@@ -88,7 +88,7 @@ fn hexadecimal(text: &str) -> String {
 #[test]
 fn claims_12_and_13_an_exchange_begun_by_either_side() {
     let world = World::start();
-    let till = Till::with_token(&world, "exchanges");
+    let till = Till::with_chip(&world, "exchanges", Token::start());
     let done = std::thread::scope(|scope| {
         let asking = scope.spawn(|| till.backend_exchange("key", "where are you?"));
         let trade = till.offered();
@@ -120,7 +120,8 @@ fn exchange(till: &Till) -> String {
 #[test]
 fn claim_15_a_small_device_with_a_token_beside_a_computer_with_a_tpm() {
     let world = World::start();
-    let (small, computer) = (Till::with_token(&world, "small"), Till::enrol(&world, "computer"));
+    let (small, computer) =
+        (Till::with_chip(&world, "small", Token::start()), Till::enrol(&world, "computer"));
     assert_eq!(exchange(&small), "three euros");
     small.trades("from the small one");
     computer.trades("from the computer");
@@ -131,7 +132,7 @@ fn claim_15_a_small_device_with_a_token_beside_a_computer_with_a_tpm() {
 #[test]
 fn claim_16_epochs_go_on_from_what_the_device_stores() {
     let mut world = World::start();
-    let mut till = Till::with_token(&world, "stored");
+    let mut till = Till::with_chip(&world, "stored", Token::start());
     till.trades("first");
     for round in 0..2 {
         till.device.restart_agent();
@@ -146,7 +147,7 @@ fn claim_16_epochs_go_on_from_what_the_device_stores() {
 #[test]
 fn a_disk_that_was_put_back_opens_an_epoch_twice_and_is_quarantined() {
     let world = World::start();
-    let mut till = Till::with_token(&world, "back");
+    let mut till = Till::with_chip(&world, "back", Token::start());
     till.device.kill_agent();
     let disk = till.device.save_disk();
     till.device.restart_agent();

@@ -75,7 +75,7 @@ impl Ground {
         let place = before.folder.path();
         copy(&self.server.data_dir(), &place.join("data"));
         copy(&self.server.secrets_dir(), &place.join("secrets"));
-        fs::copy(self.device.chip().state_dir().join(CHIP), place.join(CHIP)).unwrap();
+        fs::copy(self.device.tpm().state_dir().join(CHIP), place.join(CHIP)).unwrap();
         self.start();
         before
     }
@@ -90,7 +90,7 @@ impl Ground {
             fs::remove_dir_all(&now).unwrap();
             copy(&place.join(kept), &now);
         }
-        fs::copy(place.join(CHIP), self.device.chip().state_dir().join(CHIP)).unwrap();
+        fs::copy(place.join(CHIP), self.device.tpm().state_dir().join(CHIP)).unwrap();
         fs::remove_dir_all(self.device.state_dir()).unwrap();
         self.start();
         &before.link
@@ -100,12 +100,12 @@ impl Ground {
         self.assert_no_panic();
         self.device.stop_courier();
         self.device.kill_agent();
-        self.device.chip_mut().kill();
+        self.device.tpm_mut().kill();
         self.server.kill();
     }
 
     fn start(&mut self) {
-        self.device.chip_mut().restart();
+        self.device.tpm_mut().restart();
         self.revive();
     }
 }

@@ -1,10 +1,10 @@
 //! Which tokens a server lets in.
 
 use twinseal_swtpm_tests::till::{Till, text};
-use twinseal_swtpm_tests::{Device, SoftHsm, User, World, enrol};
+use twinseal_swtpm_tests::{Device, Token, TokenKind, User, World, enrol};
 
 fn device(world: &World) -> Device {
-    world.device(Device::builder().token(SoftHsm::start()))
+    world.device(Device::builder().chip(Token::start()))
 }
 
 fn serial(device: &Device) -> String {
@@ -25,6 +25,19 @@ fn a_server_takes_tokens_only_where_its_operator_says_so() {
 }
 
 #[test]
+fn a_token_that_cannot_agree_is_refused_before_anything_is_made() {
+    let world = World::start();
+    let poor = Token::with_mechanisms(&["CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA"]);
+    let device = world.device(Device::builder().chip(poor));
+    let refused = enrol(&device, &world.link(&device), &[]).unwrap_err();
+    assert!(refused.contains("ECDH on P-256"), "{refused}");
+    assert!(device.token().public_keys().is_empty());
+    // The same module with all that it knows.
+    let rich = world.device(Device::builder().chip(Token::of(TokenKind::Kryoptic)));
+    assert_eq!(enrol(&rich, &world.link(&rich), &[]), Ok(()));
+}
+
+#[test]
 fn without_a_code_a_token_waits_for_nobody_and_enters_when_it_is_listed() {
     let world = World::with_options(&["--accept-tokens", "--approve-by-hand"]);
     let device = device(&world);
@@ -39,8 +52,8 @@ fn without_a_code_a_token_waits_for_nobody_and_enters_when_it_is_listed() {
 #[test]
 fn a_second_token_that_states_the_serial_of_a_live_one_is_refused() {
     let world = World::start();
-    let till = Till::with_token(&world, "live");
-    let mut again = world.device(Device::builder().token(till.device.token().twin()));
+    let till = Till::with_chip(&world, "live", Token::start());
+    let mut again = world.device(Device::builder().chip(till.device.token().twin()));
     assert_eq!(serial(&again), serial(&till.device));
     assert!(enrol(&again, &world.link(&again), &[]).is_err());
     assert!(world.server().log().contains("serial-live"), "{}", world.server().log());
@@ -51,7 +64,7 @@ fn a_second_token_that_states_the_serial_of_a_live_one_is_refused() {
 #[test]
 fn an_enrolment_again_proves_itself_by_the_old_key_and_leaves_three_keys() {
     let world = World::start();
-    let till: Till = Till::with_token(&world, "again");
+    let till: Till = Till::with_chip(&world, "again", Token::start());
     let link = world.link(&till.device);
     assert_eq!(enrol(&till.device, &link, &[("till", "again")]), Ok(()));
     till.wait_for("Active");

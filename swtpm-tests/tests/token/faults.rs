@@ -1,12 +1,12 @@
 //! What an agent says of a token that is not as it should be.
 
 use twinseal_swtpm_tests::till::{APP, SERVICE, Till};
-use twinseal_swtpm_tests::{Device, Module, ModuleMishap, SoftHsm, World};
+use twinseal_swtpm_tests::{Device, Module, ModuleMishap, Token, World};
 
 #[test]
 fn a_wrong_pin_is_said_and_tried_once_and_printed_nowhere() {
     let world = World::start();
-    let mut till = Till::with_token(&world, "pin");
+    let mut till = Till::with_chip(&world, "pin", Token::start());
     till.device.token().set_pin("not the secret word");
     till.device.restart_agent();
     let message = till.wait_for("ChipUnauthorised");
@@ -24,9 +24,9 @@ fn a_wrong_pin_is_said_and_tried_once_and_printed_nowhere() {
 #[test]
 fn a_token_taken_out_is_missed_and_welcome_back() {
     let world = World::start();
-    let token = SoftHsm::start();
+    let token = Token::start();
     let module = Module::before(&token);
-    let builder = Device::builder().token(token).module(&module);
+    let builder = Device::builder().chip(token).module(&module);
     let till = Till::of_device(&world, "removed", builder);
     module.set(ModuleMishap::Removed);
     let refused = till.try_app(APP, &["trade", "open", SERVICE], "");
@@ -41,9 +41,9 @@ fn a_token_taken_out_is_missed_and_welcome_back() {
 #[test]
 fn a_module_that_hangs_leaves_the_agent_up() {
     let world = World::start();
-    let token = SoftHsm::start();
+    let token = Token::start();
     let module = Module::before(&token);
-    let builder = Device::builder().token(token).module(&module).hardware("deadline_ms = 1000");
+    let builder = Device::builder().chip(token).module(&module).hardware("deadline_ms = 1000");
     let till = Till::of_device(&world, "hangs", builder);
     module.set(ModuleMishap::Hang);
     let refused = till.try_app(APP, &["trade", "open", SERVICE], "");
@@ -61,9 +61,9 @@ fn a_module_that_hangs_leaves_the_agent_up() {
 #[test]
 fn another_token_is_not_the_device() {
     let world = World::start();
-    let mut till = Till::with_token(&world, "one");
+    let mut till = Till::with_chip(&world, "one", Token::start());
     till.device.kill_agent();
-    let other = Device::builder().token(SoftHsm::start()).state_of(&till.device).start();
+    let other = Device::builder().chip(Token::start()).state_of(&till.device).start();
     twinseal_swtpm_tests::till::until("another token", || {
         (other.state() == "ChipReplaced").then_some(())
     });

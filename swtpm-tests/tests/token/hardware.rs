@@ -11,7 +11,7 @@ use twinseal_hardware::{
 };
 use twinseal_scheme::keys::{P256Private, SigningPublic};
 use twinseal_swtpm_tests::module::{own_logins, set_own};
-use twinseal_swtpm_tests::{Module, ModuleMishap, SoftHsm, is_child, rerun};
+use twinseal_swtpm_tests::{Module, ModuleMishap, Token, is_child, rerun};
 
 /// In a child, with a token whose module may misbehave.
 fn on_token(test: &str, work: impl AsyncFnOnce(Hardware)) {
@@ -21,7 +21,7 @@ fn on_token(test: &str, work: impl AsyncFnOnce(Hardware)) {
 /// As [`on_token`], with another PIN than the right one.
 fn on_token_with(test: &str, pin: Option<&str>, work: impl AsyncFnOnce(Hardware)) {
     if !is_child() {
-        let token = SoftHsm::start();
+        let token = Token::start();
         let module = Module::before(&token);
         return rerun(test, |program| {
             let mut child = Command::new(program);
