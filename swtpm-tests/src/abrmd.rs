@@ -1,10 +1,11 @@
-//! A private resource manager over a TPM, as stand-in for `/dev/tpmrm0`.
+//! Private resource managers over a TPM, as stand-in for `/dev/tpmrm0`.
 
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::bus::{Bus, User};
 use crate::daemon::Daemon;
 use crate::swtpm::Swtpm;
 
@@ -57,6 +58,22 @@ impl Abrmd {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         command_on(self.folder.path(), program.as_ref())
     }
+}
+
+/// The TCTI of a resource manager on the system bus.
+pub(crate) const ON_SYSTEM_BUS: &str = "tabrmd:bus_type=system";
+
+/// The rules of a bus that it is on: everybody may use the chip.
+pub(crate) const BUS_POLICY: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixture/com.intel.tss2.Tabrmd.conf");
+
+/// Starts it on a system bus with [`BUS_POLICY`], where everybody finds it by [`ON_SYSTEM_BUS`].
+pub(crate) fn on_system_bus(bus: &Bus, chip: &Swtpm) -> Daemon {
+    let mut command = bus.command(User::Root, program());
+    command.args(["--allow-root", &format!("--tcti={}", chip.tcti())]);
+    let mut abrmd = Daemon::spawn("tpm2-abrmd", &command, bus.folder().join("abrmd.log"));
+    abrmd.wait_until("on the bus", || bus.has_owner("com.intel.tss2.Tabrmd").then_some(()));
+    abrmd
 }
 
 /// Where the package puts it, else where `scripts/setup` unpacks it: `/usr/sbin` is in few users'

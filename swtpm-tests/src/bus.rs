@@ -26,19 +26,29 @@ pub enum User {
     /// An application's user, UID 2001 to 2009. The first two may have keys: they are in group
     /// `twinseal-keys`, GID 1503. The others are in no group but their own.
     App(u32),
+    /// Somebody of the machine, under the UID and GID that he has outside of the fixture.
+    Person(u32, u32),
 }
 
 impl User {
     const FIXED: [Self; 4] = [Self::Root, Self::Agent, Self::Courier, Self::Operator];
 
-    /// The UID; the user's own group has the same number.
+    /// The UID.
     pub fn uid(self) -> u32 {
         match self {
             Self::Root => 0,
             Self::Agent => 1500,
             Self::Courier => 1501,
             Self::Operator => 1502,
-            Self::App(uid) => uid,
+            Self::App(uid) | Self::Person(uid, _) => uid,
+        }
+    }
+
+    /// The GID of the user's own group.
+    pub fn gid(self) -> u32 {
+        match self {
+            Self::Person(_, gid) => gid,
+            other => other.uid(),
         }
     }
 
@@ -50,6 +60,7 @@ impl User {
             Self::Courier => "twinseal-courier".to_owned(),
             Self::Operator => "operator".to_owned(),
             Self::App(uid) => format!("app{uid}"),
+            Self::Person(uid, _) => format!("person{uid}"),
         }
     }
 
@@ -72,6 +83,7 @@ pub struct Bus {
 /// What the bus allows.
 #[derive(Debug, Clone, Default)]
 pub struct BusBuilder {
+    people: Vec<User>,
     bus_policies: Vec<PathBuf>,
     actions: Vec<PathBuf>,
     rules: String,
@@ -95,6 +107,9 @@ impl BusBuilder {
     /// This user may do what `action` names, without being asked for a password.
     #[must_use]
     pub fn allow(mut self, user: User, action: &str) -> Self {
+        if matches!(user, User::Person(..)) && !self.people.contains(&user) {
+            self.people.push(user);
+        }
         let _ = writeln!(
             self.rules,
             "polkit.addRule(function(action, subject) {{ if (action.id == {action:?} && \
@@ -128,7 +143,7 @@ impl BusBuilder {
         let place = folder.display().to_string();
         let config = include_str!("../fixture/bus.conf").replace("FOLDER", &place);
         write(&folder.join("bus.conf"), &config);
-        let (passwd, group) = users();
+        let (passwd, group) = users(&self.people);
         write(&folder.join("passwd"), &passwd);
         write(&folder.join("group"), &group);
         write(&folder.join("rules.d/50-test.rules"), &self.rules);
@@ -156,7 +171,7 @@ impl Bus {
     /// A command that runs `program` as `user`, with this bus as its system bus and the fixture's
     /// users and groups as the machine's. Its working folder is `/`.
     pub fn command(&self, user: User, program: impl AsRef<Path>) -> Command {
-        inside(self.folder.path(), user.uid(), program.as_ref())
+        inside(self.folder.path(), user, program.as_ref())
     }
 
     /// Whether somebody owns this well-known name.
@@ -191,7 +206,7 @@ impl Bus {
 }
 
 fn start_dbus(folder: &Path) -> Daemon {
-    let mut command = inside(folder, 0, Path::new("dbus-daemon"));
+    let mut command = inside(folder, User::Root, Path::new("dbus-daemon"));
     command.arg("--config-file").arg(folder.join("bus.conf")).args([
         "--nofork",
         "--nopidfile",
@@ -208,7 +223,7 @@ fn start_dbus(folder: &Path) -> Daemon {
 fn start_polkitd(folder: &Path) -> Daemon {
     let log = folder.join("polkitd.log");
     let _ = fs::remove_file(&log);
-    let command = inside(folder, 0, Path::new("/usr/lib/polkit-1/polkitd"));
+    let command = inside(folder, User::Root, Path::new("/usr/lib/polkit-1/polkitd"));
     let mut daemon = Daemon::spawn("polkitd", &command, log.clone());
     daemon.wait_until("on the bus", || said(&log, "Acquired the name org.freedesktop.PolicyKit1"));
     daemon
@@ -218,12 +233,12 @@ fn said(log: &Path, text: &str) -> Option<()> {
     fs::read_to_string(log).ok()?.contains(text).then_some(())
 }
 
-fn inside(folder: &Path, uid: u32, program: &Path) -> Command {
+fn inside(folder: &Path, user: User, program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--", INSIDE])
         .arg(folder)
-        .args([uid.to_string(), uid.to_string()])
+        .args([user.uid().to_string(), user.gid().to_string()])
         .arg(program)
         .env("DBUS_SYSTEM_BUS_ADDRESS", address(folder));
     command
@@ -233,8 +248,8 @@ fn address(folder: &Path) -> String {
     format!("unix:path={}/socket", folder.display())
 }
 
-/// `passwd` and `group`: the fixture's users, and polkitd's as the machine has it.
-fn users() -> (String, String) {
+/// `passwd` and `group`: the fixture's users and these, and polkitd's as the machine has it.
+fn users(people: &[User]) -> (String, String) {
     let line = |file: &str| {
         let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}"));
         text.lines()
@@ -243,14 +258,14 @@ fn users() -> (String, String) {
             .to_owned()
     };
     let (mut passwd, mut group) = (line("/etc/passwd"), line("/etc/group"));
-    for user in User::all() {
-        let (name, uid) = (user.name(), user.uid());
-        let _ = write!(passwd, "\n{name}:x:{uid}:{uid}::/:/bin/sh");
+    for user in User::all().chain(people.iter().copied()) {
+        let (name, uid, gid) = (user.name(), user.uid(), user.gid());
+        let _ = write!(passwd, "\n{name}:x:{uid}:{gid}::/:/bin/sh");
         let members = match user {
             User::Agent => User::Operator.name(),
             _ => String::new(),
         };
-        let _ = write!(group, "\n{name}:x:{uid}:{members}");
+        let _ = write!(group, "\n{name}:x:{gid}:{members}");
     }
     let _ = write!(group, "\ntwinseal-keys:x:1503:app2001,app2002");
     (passwd + "\n", group + "\n")

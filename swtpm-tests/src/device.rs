@@ -1,18 +1,18 @@
 //! A device: a chip, a system bus, an agent and a courier, each of its own.
 
 use std::fmt::Write as _;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
+use crate::abrmd;
 use crate::bus::{Bus, User};
 use crate::chip::Chip;
 use crate::daemon::Daemon;
 use crate::module::Module;
+use crate::own::{SavedDisk, copy_folder, install, own_dir};
 use crate::programs::program;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
@@ -34,6 +34,7 @@ pub struct Device {
     wire: Option<Arc<Recorder>>,
     agent: Daemon,
     environment: Vec<(String, String)>,
+    _abrmd: Option<Daemon>,
     bus: Bus,
     chip: Chip,
 }
@@ -43,9 +44,11 @@ pub struct Device {
 pub struct DeviceBuilder {
     chip: Option<Chip>,
     tcti: Option<String>,
+    shares_chip: bool,
     module: Option<PathBuf>,
     enrollers: Vec<User>,
     services: Vec<(String, Vec<User>)>,
+    settings: String,
     hardware: String,
     keys: Option<String>,
     state: Option<PathBuf>,
@@ -63,9 +66,11 @@ impl Default for DeviceBuilder {
         Self {
             chip: None,
             tcti: None,
+            shares_chip: false,
             module: None,
             enrollers: vec![User::Operator],
             services: Vec::new(),
+            settings: String::new(),
             hardware: String::new(),
             keys: keys(),
             state: None,
@@ -97,6 +102,14 @@ impl DeviceBuilder {
         self
     }
 
+    /// The agent reaches its TPM through tpm2-abrmd on the device's bus, as everybody else there
+    /// may besides.
+    #[must_use]
+    pub fn share_chip(mut self) -> Self {
+        self.shares_chip = true;
+        self
+    }
+
     /// Who may enrol the device; [`User::Operator`] alone unless said otherwise.
     #[must_use]
     pub fn may_enrol(mut self, users: &[User]) -> Self {
@@ -116,6 +129,13 @@ impl DeviceBuilder {
     #[must_use]
     pub fn keys(mut self, family: &str) -> Self {
         self.keys = Some(family.to_owned());
+        self
+    }
+
+    /// Another line of the agent's configuration, before its sections.
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
+        let _ = writeln!(self.settings, "{line}");
         self
     }
 
@@ -159,17 +179,24 @@ impl DeviceBuilder {
         let bus = self.enrollers.iter().fold(Bus::builder(), |bus, user| bus.allow(*user, ENROL));
         let bus = bus
             .bus_policy(product("agent/dist/org.twinseal.Agent1.conf"))
+            .bus_policy(abrmd::BUS_POLICY)
             .actions(product("agent/dist/org.twinseal.policy"))
             .start();
-        let address = chip.address(self.tcti, self.keys, self.module.as_deref());
+        let (abrmd, tcti) = match &chip {
+            Chip::Tpm(chip) if self.shares_chip => {
+                (Some(abrmd::on_system_bus(&bus, chip)), Some(abrmd::ON_SYSTEM_BUS.to_owned()))
+            }
+            _ => (None, self.tcti),
+        };
+        let address = chip.address(tcti, self.keys, self.module.as_deref());
         let own = own_dir(bus.folder());
         if let Some(state) = &self.state {
             copy_folder(state, &own);
         }
-        install(&own, &self.services, &(address + &self.hardware));
+        install(&own, &self.services, &self.settings, &(address + &self.hardware));
         let environment = [self.environment, chip.environment()].concat();
         let agent = start_agent(&bus, &environment);
-        Device { courier: None, wire: None, agent, environment, bus, chip }
+        Device { courier: None, wire: None, agent, environment, _abrmd: abrmd, bus, chip }
     }
 }
 
@@ -434,43 +461,9 @@ pub fn bytes(value: &[u8]) -> String {
     }
 }
 
-/// What was on an agent's disk at one moment.
-#[derive(Debug)]
-pub struct SavedDisk(TempDir);
-
-fn copy_folder(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(copied.is_ok_and(|status| status.success()), "{}", from.display());
-}
-
 /// The path of a file in the tree.
 fn product_file(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The folder of the agent's own files, and what the operator puts into it.
-fn own_dir(folder: &Path) -> PathBuf {
-    folder.join("agent")
-}
-
-fn install(own: &Path, services: &[(String, Vec<User>)], hardware: &str) {
-    let services_dir = own.join("services.d");
-    fs::create_dir_all(&services_dir).expect("a new folder");
-    for (name, users) in services {
-        let users: Vec<u32> = users.iter().map(|user| user.uid()).collect();
-        let file = format!("service = {name:?}\nusers = {users:?}\n");
-        fs::write(services_dir.join(format!("{name}.toml")), file).expect("a new file");
-    }
-    let config = format!(
-        "state_dir = {:?}\nstate_key_file = {:?}\nservices_dir = {services_dir:?}\n\n\
-         [hardware]\n{hardware}",
-        own.join("state"),
-        own.join("state.key"),
-    );
-    fs::write(own.join("agent.toml"), config).expect("a new file");
-    let uid = User::Agent.uid();
-    chown(own, Some(uid), Some(uid)).expect("root gives a folder away");
-    fs::set_permissions(own, Permissions::from_mode(0o750)).expect("root changes a mode");
 }
 
 fn start_agent(bus: &Bus, environment: &[(String, String)]) -> Daemon {

@@ -1,12 +1,14 @@
 //! A server of its own, with an empty database.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::bus::User;
 use crate::daemon::Daemon;
 use crate::http::Api;
 use crate::programs::program;
@@ -20,7 +22,14 @@ pub struct Server {
     backend_side: SocketAddr,
     options: Vec<String>,
     environment: Vec<(String, String)>,
+    place: Place,
+}
+
+/// Where a server keeps everything, and whose that is.
+#[derive(Debug)]
+struct Place {
     folder: TempDir,
+    user: User,
 }
 
 impl Server {
@@ -43,11 +52,26 @@ impl Server {
     /// # Panics
     /// As [`Server::with_options`].
     pub fn with_environment(options: &[&str], environment: Vec<(String, String)>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::of(User::Root, options, environment)
+    }
+
+    /// As [`Server::with_options`], run by this user, who may use its folders, too.
+    ///
+    /// # Panics
+    /// As [`Server::with_options`].
+    pub fn run_by(user: User, options: &[&str]) -> Self {
+        Self::of(user, options, Vec::new())
+    }
+
+    fn of(user: User, options: &[&str], environment: Vec<(String, String)>) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        run(folder.path(), &["init"]);
-        let (daemon, [device_side, backend_side]) = serve(folder.path(), &options, &environment);
-        Self { daemon, device_side, backend_side, options, environment, folder }
+        let place = Place { folder: tempfile::tempdir().expect("a temporary folder"), user };
+        if user != User::Root {
+            chown(place.folder.path(), Some(user.uid()), Some(user.gid())).expect("a new folder");
+        }
+        place.run(&["init"]);
+        let (daemon, [device_side, backend_side]) = place.serve(&options, &environment);
+        Self { daemon, device_side, backend_side, options, environment, place }
     }
 
     /// Where couriers connect to.
@@ -66,12 +90,12 @@ impl Server {
     /// # Panics
     /// When it fails; the message holds what it said.
     pub fn run(&self, arguments: &[&str]) -> Value {
-        run(self.folder.path(), arguments)
+        self.place.run(arguments)
     }
 
     /// As [`Server::run`], for when it is expected to fail.
     pub fn try_run(&self, arguments: &[&str]) -> Output {
-        command(self.folder.path(), arguments).output().expect("a program that starts")
+        self.place.command(arguments).output().expect("a program that starts")
     }
 
     /// Trusts the EK certificates below the root certificate in this PEM file.
@@ -96,12 +120,12 @@ impl Server {
 
     /// The folder of its database.
     pub fn data_dir(&self) -> PathBuf {
-        data_dir(self.folder.path())
+        self.place.data_dir()
     }
 
     /// The folder of its private keys.
     pub fn secrets_dir(&self) -> PathBuf {
-        self.folder.path().join("data-secrets")
+        self.place.folder.path().join("data-secrets")
     }
 
     /// What it has logged so far.
@@ -122,7 +146,7 @@ impl Server {
     /// Starts it, after ending it if it runs. Its addresses are new.
     pub fn restart(&mut self) {
         self.kill();
-        let (daemon, sides) = serve(self.folder.path(), &self.options, &self.environment);
+        let (daemon, sides) = self.place.serve(&self.options, &self.environment);
         self.daemon = daemon;
         [self.device_side, self.backend_side] = sides;
     }
@@ -133,43 +157,56 @@ impl Server {
     }
 }
 
-fn data_dir(folder: &Path) -> PathBuf {
-    folder.join("data")
-}
+impl Place {
+    fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
 
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program("twinseal-server"));
-    command.args(arguments).arg("--json").arg("--data").arg(data_dir(folder));
-    command
-}
+    fn command(&self, arguments: &[&str]) -> Command {
+        let program = program("twinseal-server");
+        let mut command = match self.user {
+            User::Root => Command::new(program),
+            user => {
+                let mut command = Command::new("setpriv");
+                command.args(["--pdeathsig", "KILL", "--clear-groups"]);
+                command.arg(format!("--reuid={}", user.uid()));
+                command.arg(format!("--regid={}", user.gid())).arg(program);
+                command
+            }
+        };
+        command.args(arguments).arg("--json").arg("--data").arg(self.data_dir());
+        command
+    }
 
-fn run(folder: &Path, arguments: &[&str]) -> Value {
-    let output = command(folder, arguments).output().expect("a program that starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "twinseal-server {arguments:?}: {}\n{said}", output.status);
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
-}
+    fn run(&self, arguments: &[&str]) -> Value {
+        let output = self.command(arguments).output().expect("a program that starts");
+        let (status, said) = (output.status, String::from_utf8_lossy(&output.stderr));
+        assert!(status.success(), "twinseal-server {arguments:?}: {status}\n{said}");
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    }
 
-fn serve(
-    folder: &Path,
-    options: &[String],
-    environment: &[(String, String)],
-) -> (Daemon, [SocketAddr; 2]) {
-    let free = "127.0.0.1:0";
-    let mut command = command(folder, &["serve", "--listen", free, "--backend-listen", free]);
-    command.args(options).envs(environment.iter().map(|(name, value)| (name, value)));
-    let log = folder.join("server.log");
-    // Addresses of an earlier start must not be taken for those of this one.
-    let _ = std::fs::remove_file(&log);
-    let mut daemon = Daemon::spawn("twinseal-server", &command, log.clone());
-    let sides = daemon.wait_until("listening", || {
-        let text = std::fs::read_to_string(&log).ok()?;
-        text.lines().find_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            Some([address(&line["listening"]["device"])?, address(&line["listening"]["backend"])?])
-        })
-    });
-    (daemon, sides)
+    fn serve(
+        &self,
+        options: &[String],
+        environment: &[(String, String)],
+    ) -> (Daemon, [SocketAddr; 2]) {
+        let free = "127.0.0.1:0";
+        let mut command = self.command(&["serve", "--listen", free, "--backend-listen", free]);
+        command.args(options).envs(environment.iter().map(|(name, value)| (name, value)));
+        let log = self.folder.path().join("server.log");
+        // Addresses of an earlier start must not be taken for those of this one.
+        let _ = std::fs::remove_file(&log);
+        let mut daemon = Daemon::spawn("twinseal-server", &command, log.clone());
+        let sides = daemon.wait_until("listening", || {
+            let text = std::fs::read_to_string(&log).ok()?;
+            text.lines().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                let side = |name: &str| address(&line["listening"][name]);
+                Some([side("device")?, side("backend")?])
+            })
+        });
+        (daemon, sides)
+    }
 }
 
 /// The address in an origin such as `http://127.0.0.1:7480`.
