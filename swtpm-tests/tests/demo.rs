@@ -17,9 +17,27 @@ fn every_step_of_the_demo_is_as_said() {
         assert!(step["claim"].is_string() && step["detail"].is_string());
         assert_eq!(step["ok"], true, "{step}");
     }
-    let shown: Vec<&str> = steps.iter().filter_map(|step| step["claim"].as_str()).collect();
+    let told: Vec<String> = steps.iter().map(line).collect();
+    assert_eq!(told, promised());
     for claim in ["claim 12, Fig. 13", "claim 13, Fig. 14", "replay", "[0019]", "[0023]"] {
-        assert!(shown.contains(&claim), "{claim} is not shown");
+        assert!(steps.iter().any(|step| step["claim"] == claim), "{claim} is not shown");
+    }
+    let known = steps[1]["detail"].as_str().unwrap();
+    for class in ["assurance  tpm-ek", "assurance  token"] {
+        assert!(known.contains(class), "{class}: {known}");
     }
     assert!(output.status.success());
+}
+
+/// A step as the demo tells it to people.
+fn line(step: &serde_json::Value) -> String {
+    let text = |name: &str| step[name].as_str().unwrap();
+    format!("✓ {}. {}  [{}]", step["step"], text("what"), text("claim"))
+}
+
+/// What the front door says that it tells.
+fn promised() -> Vec<String> {
+    let readme = include_str!("../../README.md").lines();
+    let steps = readme.skip_while(|line| *line != "$ scripts/demo").skip(1);
+    steps.take_while(|line| *line != "```").map(str::to_owned).collect()
 }

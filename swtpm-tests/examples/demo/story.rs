@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use twinseal_swtpm_tests::till::{APP, SERVICE, Till, text, to_base64, until};
-use twinseal_swtpm_tests::{Api, Device, User, World};
+use twinseal_swtpm_tests::{Api, Device, Swtpm, Token, TokenKind, User, World};
 
 use crate::tell::Teller;
 use crate::thief::Thief;
@@ -10,36 +10,57 @@ use crate::wire::Keys;
 
 /// Everything, in the order of the patent; stops where nothing can follow.
 pub fn tell(teller: &mut Teller, world: &World) {
-    let Some(till) = enrol(teller, world) else { return };
-    exchanges(teller, &till);
+    let Some((till, small)) = enrol(teller, world) else { return };
+    exchanges(teller, &till, &small);
+    at_once(teller, &till, &small);
     layerings(teller, world, &till);
     receipt(teller, world, &till);
     attacks(teller, world, &till);
     impostor(teller, world, &till);
 }
 
-fn enrol(teller: &mut Teller, world: &World) -> Option<Till> {
-    let till = teller.step("claims 1, 2, 19", "A device is enrolled by a link", || {
-        let till = Till::enrol(world, "7");
-        let detail = "The operator made a link; the device answered the server's public key with\n\
-                      its own keys, its serial and its user information, sealed to the server,\n\
-                      and its chip proved them.";
-        (till, detail.to_owned())
+/// A device with a TPM, and one with a token.
+fn enrol(teller: &mut Teller, world: &World) -> Option<(Till, Till)> {
+    let what = "A device with a TPM and one with a token are enrolled at the same time";
+    let tills = teller.step("claims 1, 2, 15, 19", what, || {
+        let tills = std::thread::scope(|scope| {
+            let small = scope.spawn(|| Till::with_chip(world, "8", Token::of(TokenKind::SoftHsm)));
+            let till = Till::with_chip(world, "7", Swtpm::start());
+            (till, small.join().expect("the small device"))
+        });
+        let detail = "The operator made a link for each; each answered the server's public key\n\
+                      with its own keys, its serial and its user information, sealed to the\n\
+                      server, and its chip proved them.";
+        (tills, detail.to_owned())
     })?;
-    teller.step("claims 15, 16", "The server knows its serial, and how far to trust it", || {
-        let device = till.backend().get(&till.path("")).ok();
-        let hardware = till.try_app(User::Operator, &["hardware"], "");
-        let own: serde_json::Value = serde_json::from_slice(&hardware.stdout).expect("JSON");
-        assert_eq!(own["serial"], device["serial"], "both know one serial");
-        let (serial, assurance) = (text(&device["serial"]), text(&device["assurance"]));
-        let lines = device["verdict"].as_array().expect("lines").iter().map(text);
-        let verdict: Vec<String> = lines.collect();
-        ((), format!("serial     {serial}\nassurance  {assurance}\n{}", verdict.join("\n")))
+    teller.step("claim 16", "The server knows their serials, and how far to trust each", || {
+        let lines: Vec<String> = [&tills.0, &tills.1].into_iter().map(known).collect();
+        ((), lines.join("\n\n"))
     })?;
-    Some(till)
+    Some(tills)
 }
 
-fn exchanges(teller: &mut Teller, till: &Till) {
+/// What the server holds of a device, which is what that says of itself.
+fn known(till: &Till) -> String {
+    let device = till.backend().get(&till.path("")).ok();
+    let hardware = till.try_app(User::Operator, &["hardware"], "");
+    let own: serde_json::Value = serde_json::from_slice(&hardware.stdout).expect("JSON");
+    assert_eq!(own["serial"], device["serial"], "both know one serial");
+    let (serial, assurance) = (text(&device["serial"]), text(&device["assurance"]));
+    let expected = if own["kind"] == "tpm" { "tpm-ek" } else { "token" };
+    assert_eq!(assurance, expected);
+    let chip = format!("{} {}", text(&own["kind"]), text(&own["model"]));
+    let lines = device["verdict"].as_array().expect("lines").iter().map(text);
+    let verdict: Vec<String> = lines.collect();
+    format!(
+        "chip       {chip}\nserial     {serial}\nassurance  {assurance}\n{}",
+        verdict.join("\n")
+    )
+    .trim_end()
+    .to_owned()
+}
+
+fn exchanges(teller: &mut Teller, till: &Till, small: &Till) {
     teller.step("claim 12, Fig. 13", "The server begins a trade of two messages", || {
         let done = std::thread::scope(|scope| {
             let asking = scope.spawn(|| till.backend_exchange("key", "Where are you?"));
@@ -57,20 +78,20 @@ fn exchanges(teller: &mut Teller, till: &Till) {
                 .to_owned(),
         )
     });
-    teller.step("claim 13, Fig. 14", "The device begins one", || {
+    teller.step("claim 13, Fig. 14", "The device with the token begins one", || {
         let ask = ["exchange", SERVICE, "--outer", "serial"];
         let reply = std::thread::scope(|scope| {
-            let asking = scope.spawn(|| till.app(&ask, "What is a tea?"));
+            let asking = scope.spawn(|| small.app(&ask, "What is a tea?"));
             let request = until("a request", || {
-                let inbox = till.backend().get("/api/v1/inbox?wait_ms=1000").ok();
+                let inbox = small.backend().get("/api/v1/inbox?wait_ms=1000").ok();
                 let waiting = inbox["messages"].as_array()?.clone();
                 waiting.into_iter().find(|message| message["type"] == "request")
             });
-            till.backend_send(&text(&request["trade"]), "Three euros.");
+            small.backend_send(&text(&request["trade"]), "Three euros.");
             asking.join().expect("the application")
         });
         assert_eq!(reply["text"], "Three euros.");
-        ended(till, &text(&reply["trade"]));
+        ended(small, &text(&reply["trade"]));
         (
             (),
             "device → server  Es(Ea(n1))  What is a tea?\nserver → device  Es(Ea(n2))  Three \
@@ -83,6 +104,31 @@ fn exchanges(teller: &mut Teller, till: &Till) {
 fn ended(till: &Till, trade: &str) {
     let stage = || till.backend_trade(trade)["stage"] == "ended";
     until("the exchange ends", || stage().then_some(()));
+}
+
+fn at_once(teller: &mut Teller, till: &Till, small: &Till) {
+    teller.step("claim 15, Fig. 5, 6", "Both trade at once, each in an order of its own", || {
+        std::thread::scope(|scope| {
+            for (device, outer) in [(till, "key"), (small, "serial")] {
+                scope.spawn(move || {
+                    let trade = device.open(outer);
+                    for round in 1..=3 {
+                        device.send(&trade, &format!("order {round}"));
+                        device.backend_send(&trade, &format!("done {round}"));
+                        let said = until("a message", || {
+                            device.receive(&trade, round - 1).first().cloned()
+                        });
+                        assert_eq!(said, format!("done {round}"));
+                    }
+                    let orders = ["order 1", "order 2", "order 3"];
+                    until("all", || (device.backend_receive(&trade, 0) == orders).then_some(()));
+                });
+            }
+        });
+        let detail = "TPM    Ea(Es(m))  three messages up, three down\n\
+                      token  Es(Ea(m))  three messages up, three down";
+        ((), detail.to_owned())
+    });
 }
 
 fn layerings(teller: &mut Teller, world: &World, till: &Till) {

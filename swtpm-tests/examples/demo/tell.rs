@@ -46,7 +46,9 @@ impl Teller {
         let ok = value.is_some();
         self.failures += u32::from(!ok);
         if self.is_json {
-            let object = json!({ "step": self.steps, "claim": claim, "ok": ok, "detail": detail });
+            let object = json!({
+                "step": self.steps, "what": what, "claim": claim, "ok": ok, "detail": detail,
+            });
             println!("{object}");
         } else {
             let mark = if ok { "✓" } else { "✗ NOT AS SAID" };
