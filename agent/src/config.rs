@@ -143,7 +143,7 @@ impl HardwareConfig {
             Error::new(Kind::InvalidArgument, e.to_string()).and("correct hardware.token")
         })?;
         let pin = pin::read(self.pin_file.as_deref())?;
-        Ok(TokenConfig { address, pin, limits: self.limits() })
+        Ok(TokenConfig { limits: self.limits(), ..TokenConfig::new(address, pin) })
     }
 
     fn limits(&self) -> Limits {

@@ -147,7 +147,8 @@ impl From<hardware::Error> for Error {
             hardware::Error::Changed(Change::Cleared) => return Kind::ChipCleared.into(),
             hardware::Error::Changed(Change::Replaced) => return Kind::ChipReplaced.into(),
             hardware::Error::Token(_) => match error.code() {
-                "absent" => Kind::ChipAbsent,
+                "absent" | "crashed" => Kind::ChipAbsent,
+                "deadline" => Kind::Timeout,
                 "unauthorised" => Kind::ChipUnauthorised,
                 "locked-out" => Kind::ChipLockedOut,
                 "incapable" | "full" => Kind::Rejected,

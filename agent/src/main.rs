@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use twinseal_agent::{Agent, Config, bus};
+use twinseal_hardware::{TOKEN_MODULE, serve_token_module};
 use zbus::connection;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -35,6 +36,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if env::args_os().nth(1).is_some_and(|argument| argument == TOKEN_MODULE) {
+        return token_module();
+    }
     let arguments = Arguments::parse();
     if let Err(error) = quiet_tss() {
         eprintln!("twinseal-agent cannot start itself again: {error}");
@@ -62,6 +66,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "twinseal-agent ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the agent starts itself for, where the chip is a token.
+fn token_module() -> ExitCode {
+    match keep_memory_private() {
+        Ok(()) => serve_token_module(),
+        Err(error) => {
+            eprintln!("the process of the token's module cannot keep its memory private: {error}");
             ExitCode::FAILURE
         }
     }

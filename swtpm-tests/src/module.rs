@@ -16,6 +16,10 @@ pub enum ModuleMishap {
     None,
     /// A signature takes for ever.
     Hang,
+    /// A signature ends the process by a segmentation fault.
+    Crash,
+    /// A login does.
+    Faint,
     /// The token was taken out.
     Removed,
     /// It has no room for keys.
@@ -71,45 +75,32 @@ impl Module {
         let text = |path: &Path| path.display().to_string();
         vec![
             ("TWINSEAL_MODULE".to_owned(), text(&self.behind)),
-            (PLAN.to_owned(), text(&self.plan())),
+            ("TWINSEAL_MODULE_MISHAP".to_owned(), text(&self.plan())),
         ]
     }
 
     /// From now on.
     pub fn set(&self, mishap: ModuleMishap) {
-        set(&self.plan(), mishap);
+        let word = format!("{mishap:?}").to_lowercase();
+        fs::write(self.plan(), word).expect("a file of ours");
     }
 
     /// How often somebody has logged in, or tried to, since the last [`Module::set`].
     pub fn logins(&self) -> usize {
-        logins(&self.plan())
+        self.marks(b'+')
+    }
+
+    /// How many calls hang, or have hung, since then.
+    pub fn hangs(&self) -> usize {
+        self.marks(b'!')
+    }
+
+    fn marks(&self, mark: u8) -> usize {
+        let plan = fs::read(self.plan()).expect("a file of ours");
+        plan.iter().filter(|byte| **byte == mark).count()
     }
 
     fn plan(&self) -> PathBuf {
         self.folder.path().join("plan")
     }
-}
-
-const PLAN: &str = "TWINSEAL_MODULE_MISHAP";
-
-/// As [`Module::set`], for the process that has loaded the module.
-pub fn set_own(mishap: ModuleMishap) {
-    set(&own_plan(), mishap);
-}
-
-/// As [`Module::logins`], for the process that has loaded the module.
-pub fn own_logins() -> usize {
-    logins(&own_plan())
-}
-
-fn own_plan() -> PathBuf {
-    PathBuf::from(std::env::var_os(PLAN).expect("a module's environment"))
-}
-
-fn set(plan: &Path, mishap: ModuleMishap) {
-    fs::write(plan, format!("{mishap:?}").to_lowercase()).expect("a file of ours");
-}
-
-fn logins(plan: &Path) -> usize {
-    fs::read(plan).expect("a file of ours").iter().filter(|byte| **byte == b'+').count()
 }

@@ -19,7 +19,7 @@ impl Chip {
     pub(crate) fn tpm(&mut self) -> Result<&mut Tpm, Error> {
         match self {
             Chip::Tpm(tpm) => Ok(tpm),
-            Chip::Token(_) => Err(TokenFault::Incapable("what takes a TPM").into()),
+            Chip::Token(_) => Err(TokenFault::incapable("what takes a TPM").into()),
         }
     }
 

@@ -126,7 +126,7 @@ impl fmt::Display for Error {
             Error::Busy => f.write_str("too many requests are waiting for the chip: try again shortly"),
             Error::Cancelled => f.write_str("the hardware was closed: open it again"),
             Error::Deadline => f.write_str(
-                "the chip did not get to it in time: try again, or allow more time; one that hangs needs a start of the agent",
+                "the chip did not get to it in time: try again, or allow more time; a TPM that hangs needs a start of the agent",
             ),
             Error::Misuse(what) => write!(f, "{what}: correct the call"),
         }

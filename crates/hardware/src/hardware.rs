@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_bytes::ByteBuf;
 use twinseal_scheme::Secret;
 use twinseal_scheme::keys::RSA_LEN;
 use zeroize::Zeroizing;
@@ -14,7 +15,7 @@ use crate::error::{Change, Error};
 use crate::keys::{ChildKey, DeviceKeys, Ek, EkKind, Key};
 use crate::owner::Owner;
 use crate::queue::Caller;
-use crate::token::{Token, TokenConfig};
+use crate::token::{Cut, Starter, Token, TokenConfig, ask};
 use crate::tpm::Tpm;
 
 /// A device's hardware. Cheap to clone; every clone speaks to the same owner thread.
@@ -27,6 +28,7 @@ use crate::tpm::Tpm;
 #[derive(Clone)]
 pub struct Hardware {
     owner: Arc<Owner<Chip>>,
+    cut: Cut,
     deadline: Duration,
 }
 
@@ -48,7 +50,10 @@ pub struct Certification {
 }
 
 /// How long a chip may make keys: one pair of RSA-2048 takes some chips half a minute.
-const MAKING_KEYS: Duration = Duration::from_secs(180);
+pub(crate) const MAKING_KEYS: Duration = Duration::from_secs(180);
+
+/// How long the call that a token's module is in may take to end after [`Hardware::close`].
+const CLOSING: Duration = Duration::from_secs(2);
 
 impl Hardware {
     /// Starts the thread that will own a TPM.
@@ -56,20 +61,30 @@ impl Hardware {
     /// # Errors
     /// What the operating system says when it has no thread to give.
     pub fn open(config: Config) -> std::io::Result<Self> {
-        Self::start(config.limits, move || Chip::Tpm(Box::new(Tpm::new(config.clone()))))
+        let limits = config.limits;
+        let make = move || Chip::Tpm(Box::new(Tpm::by(config.clone())));
+        Self::start(limits, Cut::default(), make)
     }
 
-    /// Starts the thread that will own a PKCS#11 token.
+    /// Starts the thread that will own a PKCS#11 token. Its module is loaded into a process of
+    /// its own: see [`TokenConfig::program`].
     ///
     /// # Errors
     /// As [`Hardware::open`].
     pub fn open_token(config: TokenConfig) -> std::io::Result<Self> {
-        Self::start(config.limits, move || Chip::Token(Box::new(Token::new(config.clone()))))
+        let (limits, cut) = (config.limits, Cut::default());
+        let its = cut.clone();
+        let starter = move || Starter::new(config.clone(), its.clone());
+        Self::start(limits, cut, move || Chip::Token(Box::new(Token::by(starter()))))
     }
 
-    fn start(limits: Limits, make: impl Fn() -> Chip + Send + 'static) -> std::io::Result<Self> {
+    fn start(
+        limits: Limits,
+        cut: Cut,
+        make: impl Fn() -> Chip + Send + 'static,
+    ) -> std::io::Result<Self> {
         let owner = Owner::start(limits, make)?;
-        Ok(Self { owner: Arc::new(owner), deadline: limits.deadline })
+        Ok(Self { owner: Arc::new(owner), cut, deadline: limits.deadline })
     }
 
     /// The lane of a caller, with the configured deadline.
@@ -78,10 +93,14 @@ impl Hardware {
     }
 
     /// Ends the thread, for all clones: what waits is [`Error::Cancelled`], the request in work is
-    /// finished, and everything that was loaded is flushed out of the chip. A chip that hangs is
-    /// awaited for ever.
+    /// finished, and everything that was loaded is flushed out of the chip. A TPM is awaited for
+    /// ever; the process of a token's module that is not ready after some seconds is killed.
     pub async fn close(&self) {
-        self.owner.close().await;
+        let mut closed = std::pin::pin!(self.owner.close());
+        if tokio::time::timeout(CLOSING, &mut closed).await.is_err() {
+            self.cut.cut();
+            closed.await;
+        }
     }
 }
 
@@ -100,7 +119,7 @@ impl Lane {
     pub async fn describe(&self) -> Result<Description, Error> {
         let describe = |chip: &mut Chip| match chip {
             Chip::Tpm(tpm) => tpm.run(|c| c.describe()),
-            Chip::Token(token) => token.run(|c| c.describe()),
+            Chip::Token(token) => token.run(|p| p.ask(ask::Describe)),
         };
         self.ask_chip(describe).await
     }
@@ -110,7 +129,7 @@ impl Lane {
     pub async fn lockout(&self) -> Result<Lockout, Error> {
         let look = |chip: &mut Chip| match chip {
             Chip::Tpm(tpm) => tpm.run(|c| c.lockout()),
-            Chip::Token(token) => token.run(|c| c.lockout()),
+            Chip::Token(token) => token.run(|p| p.ask(ask::Lockout)),
         };
         self.ask_chip(look).await
     }
@@ -199,7 +218,7 @@ impl Lane {
             }
             (Chip::Token(token), ChipKeys::Token(keys)) => {
                 token.disconnect();
-                token.run(|c| c.recognise(keys))
+                token.run(|p| p.ask(ask::Recognise((**keys).clone())))
             }
             _ => Err(Error::Changed(Change::Replaced)),
         };
@@ -258,7 +277,11 @@ impl Lane {
         let key = key.into();
         let sign = move |chip: &mut Chip| match &key {
             MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.sign(&key.0, &digest)),
-            MessageKey::Token(key) => chip.token()?.run(|c| c.sign(key, &digest)),
+            MessageKey::Token(key) => {
+                let signature =
+                    chip.token()?.run(|p| p.ask(ask::Sign { key: key.clone(), digest }));
+                signature.map(ByteBuf::into_vec)
+            }
         };
         self.ask_chip(sign).await
     }
@@ -276,7 +299,7 @@ impl Lane {
         let key = key.into();
         let agree = move |chip: &mut Chip| match &key {
             MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.agree(&key.0, &point)),
-            MessageKey::Token(key) => chip.token()?.run(|c| c.agree(key, &point)),
+            MessageKey::Token(key) => chip.token()?.run(|p| p.agree(key, point)),
         };
         self.ask_chip(agree).await
     }
@@ -311,7 +334,7 @@ impl Lane {
         let keys = keys.into();
         let agree = move |chip: &mut Chip| match &keys {
             ChipKeys::Tpm(keys) => chip.tpm()?.run(|c| c.agree_serial(keys, &point)),
-            ChipKeys::Token(keys) => chip.token()?.run(|c| c.agree(&keys.serial, &point)),
+            ChipKeys::Token(keys) => chip.token()?.run(|p| p.agree(&keys.serial, point)),
         };
         self.ask_chip(agree).await
     }
@@ -326,7 +349,7 @@ impl Lane {
         }
         let draw = move |chip: &mut Chip| match chip {
             Chip::Tpm(tpm) => tpm.run(|c| c.random(length_bytes)),
-            Chip::Token(token) => token.run(|c| c.random(length_bytes)),
+            Chip::Token(token) => token.run(|p| Ok(p.ask(ask::Random { length_bytes })?.0)),
         };
         self.ask_chip(draw).await
     }

@@ -32,6 +32,7 @@ mod application;
 mod at_rest;
 mod chip;
 mod config;
+mod connected;
 mod description;
 mod error;
 mod hardware;
@@ -51,5 +52,7 @@ pub use hardware::{Certification, Hardware, Lane};
 pub use key_file::KeyFile;
 pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, PrimaryKey};
 pub use queue::Caller;
-pub use token::{TokenAddress, TokenConfig, TokenFault, TokenKey, TokenKeys};
+pub use token::{
+    TOKEN_MODULE, TokenAddress, TokenConfig, TokenFault, TokenKey, TokenKeys, serve_token_module,
+};
 pub use tpm::TSS_LOG_TARGET;

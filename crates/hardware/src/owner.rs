@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::queue::{Caller, Queue, Ticket};
 
 /// What a request may leave on the stack, bytes: the TSS library's structures have some thousands.
-const REQUEST: usize = 128 * 1024;
+pub(crate) const REQUEST: usize = 128 * 1024;
 
 type Job<B> = Box<dyn FnOnce(&mut B) + Send>;
 

@@ -4,3 +4,5 @@
 mod admission;
 mod faults;
 mod hardware;
+mod process;
+mod rig;

@@ -24,8 +24,15 @@ const NEEDED: [(MechanismType, &str); 3] = [
     (MechanismType::ECDH1_DERIVE, "ECDH on P-256"),
 ];
 
-/// A module that is loaded and started. It stays so, since others in this process may use it.
+/// A module that is loaded and started.
 pub(super) struct Module(Pkcs11);
+
+/// A token that was found.
+pub(super) struct Found {
+    module: Pkcs11,
+    slot: Slot,
+    info: TokenInfo,
+}
 
 /// A session with a token, in which its user has logged in.
 pub(crate) struct Connection {
@@ -43,25 +50,19 @@ pub(crate) struct Connection {
 impl Module {
     pub(super) fn load(address: &TokenAddress) -> Result<Self, Error> {
         let module = Pkcs11::new(address.module())?;
-        match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Refusal::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
-                Ok(Self(module))
-            }
-            Err(refusal) => Err(TokenFault::Module(refusal.to_string().replace(": ", ", ")).into()),
-        }
+        module
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+            .map_err(|e| TokenFault::Module(e.to_string().replace(": ", ", ")))?;
+        Ok(Self(module))
     }
 
-    /// Finds the token and logs in, if that cannot lock it.
-    pub(super) fn connect(
-        &self,
-        address: &TokenAddress,
-        pin: &AuthValue,
-    ) -> Result<Connection, Error> {
-        let (slot, info) = self.find(address)?;
+    /// Finds the token, and whether it can do what is needed and logging in cannot lock it.
+    pub(super) fn find(self, address: &TokenAddress) -> Result<Found, Error> {
+        let (slot, info) = self.look_for(address)?;
         for (mechanism, what) in NEEDED {
             match self.0.get_mechanism_info(slot, mechanism) {
                 Err(Refusal::Pkcs11(RvError::MechanismInvalid, _)) => {
-                    return Err(TokenFault::Incapable(what).into());
+                    return Err(TokenFault::incapable(what).into());
                 }
                 known => known.map(drop)?,
             }
@@ -75,25 +76,10 @@ impl Module {
         if !info.user_pin_initialized() || info.user_pin_to_be_changed() {
             return Err(TokenFault::PinUnset.into());
         }
-        let session = self.0.open_rw_session(slot)?;
-        if info.login_required() {
-            let pin = RawAuthPin::new(pin.expose().to_vec().into());
-            match session.login_with_raw(UserType::User, &pin) {
-                Ok(()) | Err(Refusal::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
-                Err(refusal) => return Err(refusal.into()),
-            }
-        }
-        Ok(Connection {
-            session,
-            identity: identity(&info),
-            module: self.0.clone(),
-            slot,
-            found: HashMap::new(),
-            wraps_points: false,
-        })
+        Ok(Found { module: self.0, slot, info })
     }
 
-    fn find(&self, address: &TokenAddress) -> Result<(Slot, TokenInfo), Error> {
+    fn look_for(&self, address: &TokenAddress) -> Result<(Slot, TokenInfo), Error> {
         let mut fitting = Vec::new();
         for slot in self.0.get_slots_with_token()? {
             // A token may go between two questions.
@@ -115,6 +101,30 @@ impl Module {
             0 | 1 => fitting.pop().ok_or(TokenFault::Absent.into()),
             _ => Err(TokenFault::Ambiguous.into()),
         }
+    }
+}
+
+impl Found {
+    /// Begins a session, and logs in where that is needed.
+    pub(super) fn log_in(self, pin: &AuthValue) -> Result<Connection, Error> {
+        let Found { module, slot, info } = self;
+        let session = module.open_rw_session(slot)?;
+        if info.login_required() {
+            let pin = RawAuthPin::new(pin.expose().to_vec().into());
+            match session.login_with_raw(UserType::User, &pin) {
+                Ok(()) | Err(Refusal::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        let identity = identity(&info);
+        Ok(Connection {
+            session,
+            identity,
+            module,
+            slot,
+            found: HashMap::new(),
+            wraps_points: false,
+        })
     }
 }
 

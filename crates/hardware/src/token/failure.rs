@@ -1,18 +1,24 @@
 //! What a token's module says when it does not do what it is asked.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use cryptoki::error::{Error as Refusal, RvError};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
 /// Why a token did not do what it was asked. The `Display` text says what to do next, and holds
 /// no PIN and no serial number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TokenFault {
     /// The module cannot be loaded or started.
     Module(String),
+    /// The module has ended its process in the middle of a call.
+    Crashed,
+    /// The module did not come back from a call in time, and its process was ended.
+    Hung,
     /// No token fits the address: it is not plugged in, or named wrongly.
     Absent,
     /// Several tokens fit the address.
@@ -23,12 +29,15 @@ pub enum TokenFault {
     PinLastTry,
     /// The PIN is locked.
     PinLocked,
+    /// The module's process has ended twice while the PIN was tried, so nobody knows how the token
+    /// counts. It is not tried again.
+    PinUnanswered,
     /// No PIN was set yet, or it has to be changed.
     PinUnset,
     /// It has no room for more keys.
     Full,
     /// It cannot do something that is needed.
-    Incapable(&'static str),
+    Incapable(Cow<'static, str>),
     /// The session, the login or an object is gone.
     Lost,
     /// Anything else: the function, and the name of the return value.
@@ -36,10 +45,19 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
+    pub(crate) fn incapable(of: &'static str) -> TokenFault {
+        TokenFault::Incapable(of.into())
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         match self {
             TokenFault::Module(_) | TokenFault::Absent | TokenFault::Ambiguous => "absent",
-            TokenFault::PinWrong | TokenFault::PinLastTry | TokenFault::PinUnset => "unauthorised",
+            TokenFault::Crashed => "crashed",
+            TokenFault::Hung => "deadline",
+            TokenFault::PinWrong
+            | TokenFault::PinLastTry
+            | TokenFault::PinUnanswered
+            | TokenFault::PinUnset => "unauthorised",
             TokenFault::PinLocked => "locked-out",
             TokenFault::Full => "full",
             TokenFault::Incapable(_) => "incapable",
@@ -60,6 +78,12 @@ impl fmt::Display for TokenFault {
                 f,
                 "the token's module cannot be used ({why}): check the module-path of hardware.token"
             ),
+            TokenFault::Crashed => f.write_str(
+                "the token's module has crashed, and is started again with the next request: if it does so again, update the module or use another one",
+            ),
+            TokenFault::Hung => f.write_str(
+                "the token's module hangs, and was ended: try again; if it does so again, take the token out and put it back, or allow more time with hardware.deadline_ms",
+            ),
             TokenFault::Absent => f.write_str(
                 "no such token is there: plug it in, and check that hardware.token names it",
             ),
@@ -71,6 +95,9 @@ impl fmt::Display for TokenFault {
             ),
             TokenFault::PinLastTry => f.write_str(
                 "the token has one try left for its PIN, which is not used up: log in by hand with pkcs11-tool --login, then start the agent again",
+            ),
+            TokenFault::PinUnanswered => f.write_str(
+                "the token's module has ended twice when it was given the PIN, which is not tried again: log in by hand with pkcs11-tool --login, then start the agent again",
             ),
             TokenFault::PinLocked => f.write_str(
                 "the token's PIN is locked: set a new one as its security officer, then start the agent again",
@@ -104,11 +131,6 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Whether what is known of the connection is of no use any more.
-pub(super) fn wants_new_connection(error: &Error) -> bool {
-    matches!(error, Error::Token(TokenFault::Absent | TokenFault::Lost))
-}
-
 fn fault(refusal: &Refusal) -> TokenFault {
     let (rv, function) = match refusal {
         Refusal::Pkcs11(rv, function) => (rv, function),
@@ -116,7 +138,7 @@ fn fault(refusal: &Refusal) -> TokenFault {
             return TokenFault::Module(refusal.to_string().replace(": ", ", "));
         }
         Refusal::NullFunctionPointer | Refusal::NotSupported => {
-            return TokenFault::Incapable("a function that every token has");
+            return TokenFault::incapable("a function that every token has");
         }
         _ => return TokenFault::Failed("an answer that is none".to_owned()),
     };
@@ -132,7 +154,7 @@ fn fault(refusal: &Refusal) -> TokenFault {
         RvError::MechanismInvalid
         | RvError::FunctionNotSupported
         | RvError::CurveNotSupported
-        | RvError::DomainParamsInvalid => TokenFault::Incapable("ECDSA and ECDH on P-256"),
+        | RvError::DomainParamsInvalid => TokenFault::incapable("ECDSA and ECDH on P-256"),
         RvError::SessionHandleInvalid
         | RvError::SessionClosed
         | RvError::UserNotLoggedIn

@@ -1,5 +1,6 @@
 //! Keys in a token, as they are kept between two starts.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use twinseal_scheme::enrol::TokenIdentity;
 use twinseal_scheme::keys::P256Public;
 use zeroize::Zeroizing;
@@ -8,6 +9,7 @@ use crate::at_rest::{Reader, Writer};
 use crate::error::Error;
 
 const TITLE: &[u8] = b"twinseal token keys 1";
+const TITLE_OF_ONE: &[u8] = b"twinseal token key 1";
 
 /// Everything that a token holds for one enrolment. It is worth nothing without the token, and
 /// holds no secret: the PIN is what authorises the use.
@@ -36,6 +38,31 @@ impl TokenKey {
     pub fn public(&self) -> &P256Public {
         &self.public
     }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.field(&self.id);
+        writer.field(self.public.point());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let id = reader.array()?;
+        let public = P256Public::from_point(reader.field()?)
+            .map_err(|_| Error::Misuse("a stored key that is not on P-256"))?;
+        Ok(Self { id, public })
+    }
+
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut writer = Writer::new(TITLE_OF_ONE);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(TITLE_OF_ONE, bytes)?;
+        let key = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(key)
+    }
 }
 
 impl TokenKeys {
@@ -51,8 +78,7 @@ impl TokenKeys {
             writer.field(text.as_bytes());
         }
         for key in self.all() {
-            writer.field(&key.id);
-            writer.field(key.public.point());
+            key.write(&mut writer);
         }
         writer.finish()
     }
@@ -67,26 +93,39 @@ impl TokenKeys {
             String::from_utf8(reader.field()?.to_vec())
                 .map_err(|_| Error::Misuse("a stored token that is not named in UTF-8"))
         };
-        let key = |reader: &mut Reader<'_>| {
-            let id = reader.array()?;
-            let public = P256Public::from_point(reader.field()?)
-                .map_err(|_| Error::Misuse("a stored key that is not on P-256"))?;
-            Ok::<_, Error>(TokenKey { id, public })
-        };
         let keys = Self {
             identity: TokenIdentity {
                 manufacturer: text(&mut reader)?,
                 model: text(&mut reader)?,
                 number: text(&mut reader)?,
             },
-            signing: key(&mut reader)?,
-            decryption: key(&mut reader)?,
-            serial: key(&mut reader)?,
+            signing: TokenKey::read(&mut reader)?,
+            decryption: TokenKey::read(&mut reader)?,
+            serial: TokenKey::read(&mut reader)?,
         };
         reader.finish()?;
         Ok(keys)
     }
 }
+
+/// The form in which keys are stored is also that in which they go to the token's process.
+macro_rules! sent_as_stored {
+    ($($name:ident)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(&self.to_bytes())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
+                Self::from_bytes(&bytes).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+sent_as_stored!(TokenKey TokenKeys);
 
 #[cfg(test)]
 mod tests {

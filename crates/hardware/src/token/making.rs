@@ -107,7 +107,7 @@ impl Connection {
             given => !asked.contains(given),
         };
         match given.iter().any(is_wrong) {
-            true => Err(TokenFault::Incapable("keys that stay in it and do one thing").into()),
+            true => Err(TokenFault::incapable("keys that stay in it and do one thing").into()),
             false => Ok(()),
         }
     }
@@ -125,7 +125,7 @@ impl Connection {
         });
         point
             .and_then(|point| P256Public::from_point(point).ok())
-            .ok_or_else(|| TokenFault::Incapable("public keys on P-256 that can be read").into())
+            .ok_or_else(|| TokenFault::incapable("public keys on P-256 that can be read").into())
     }
 
     /// Both halves, and whatever else has this id.

@@ -1,27 +1,48 @@
 //! A PKCS#11 token through the crate `cryptoki`, the only place that knows of it.
 //!
-//! One [`Token`] lives on the owner thread, so a module whose call hangs holds up that thread and
-//! nobody else: whoever asks meanwhile gets [`Error::Deadline`]. It connects when it must, and
-//! what it does is spread over the files here; each adds methods to `Connection`.
+//! A token's module is its maker's C code. It is loaded into a process of its own, which the
+//! agent's program becomes when it is started with [`TOKEN_MODULE`]: one that crashes ends a call,
+//! one that hangs is ended after a time. [`Token`], on the owner thread, starts that process when
+//! it must (`process`) and asks it (`ask`); in it `Connection` answers (`serve`), and what it can
+//! is spread over the other files here.
 //!
 //! What a token can do is tried, not believed: every key is used once when it is made and again
 //! at each [`recognise`](crate::Lane::recognise), and the result is checked in software.
 
 mod address;
+pub(crate) mod ask;
 mod connection;
 mod failure;
 mod keys;
 mod making;
+mod process;
 mod requests;
+mod serve;
+mod wire;
 mod work;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 pub use address::TokenAddress;
 pub use failure::TokenFault;
 pub use keys::{TokenKey, TokenKeys};
+pub(crate) use process::Cut;
+pub use serve::serve_token_module;
 
 use crate::config::{AuthValue, Limits};
+use crate::connected::{Connect, Connected};
 use crate::error::Error;
-use connection::{Connection, Module};
+use process::Process;
+
+/// The argument that makes a program serve a token's module.
+pub const TOKEN_MODULE: &str = "serve-token-module";
+
+/// How long the module is left alone after it has crashed or hung before it did anything.
+const REST: Duration = Duration::from_millis(500);
+
+/// How often the PIN may be given to a module that ends before it says how it likes it.
+const LOGINS_UNANSWERED: u32 = 2;
 
 /// Everything that is needed to open a token.
 #[derive(Clone, Debug)]
@@ -32,76 +53,98 @@ pub struct TokenConfig {
     pub pin: AuthValue,
     /// How many requests may wait, and how long.
     pub limits: Limits,
+    /// The program that is started for the module: with the argument [`TOKEN_MODULE`] it does
+    /// nothing but [`serve_token_module`].
+    pub program: PathBuf,
+}
+
+impl TokenConfig {
+    /// The default limits, and this very program for the module.
+    pub fn new(address: TokenAddress, pin: AuthValue) -> Self {
+        let program = PathBuf::from("/proc/self/exe");
+        Self { address, pin, limits: Limits::default(), program }
+    }
 }
 
 /// A token that is connected to when it is needed.
-pub(crate) struct Token {
+pub(crate) type Token = Connected<Starter>;
+
+/// Starts processes for the module, as long as that can do no harm.
+pub(crate) struct Starter {
     config: TokenConfig,
-    module: Option<Module>,
-    connection: Option<Connection>,
-    /// Why its PIN is not to be tried again.
+    cut: Cut,
+    /// Why the PIN is not to be tried again.
     refused: Option<TokenFault>,
+    logins_unanswered: u32,
+    /// Since when the module rests, and why.
+    rests: Option<(Instant, TokenFault)>,
 }
 
-impl Token {
-    pub(crate) fn new(config: TokenConfig) -> Self {
-        Self { config, module: None, connection: None, refused: None }
-    }
-
-    /// Closes the session, and begins anew with the next request.
-    pub(crate) fn disconnect(&mut self) {
-        self.connection = None;
-    }
-
-    /// Does `work`, and once more on a new connection when the old one turns out to be gone: the
-    /// token was taken out and put back. `work` must be such that doing it twice does no harm.
-    pub(crate) fn run<T>(
-        &mut self,
-        work: impl Fn(&mut Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let was_connected = self.connection.is_some();
-        match self.attempt(&work) {
-            Err(error) if was_connected && failure::wants_new_connection(&error) => {
-                self.attempt(work)
-            }
-            result => result,
-        }
-    }
-
-    /// Does `work` once. After an error it may have been done or not.
-    pub(crate) fn attempt<T>(
-        &mut self,
-        work: impl FnOnce(&mut Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let connection = match self.connection.take() {
-            Some(connection) => self.connection.insert(connection),
-            None => {
-                let connection = self.connect()?;
-                self.connection.insert(connection)
-            }
-        };
-        let result = work(connection);
-        if result.as_ref().is_err_and(failure::wants_new_connection) {
-            self.connection = None;
-        }
-        result
+impl Starter {
+    pub(crate) fn new(config: TokenConfig, cut: Cut) -> Self {
+        Self { config, cut, refused: None, logins_unanswered: 0, rests: None }
     }
 
     /// Logs in, but never twice with a PIN that was refused: a few times more would lock it.
-    fn connect(&mut self) -> Result<Connection, Error> {
+    fn start(&mut self) -> Result<Process, Error> {
+        let mut process = Process::start(&self.config, &self.cut)?;
+        process.open(&self.config.address)?;
+        let logged_in = process.log_in(&self.config.pin);
+        match &logged_in {
+            Err(Error::Token(TokenFault::Crashed | TokenFault::Hung)) => {
+                self.logins_unanswered += 1;
+                if self.logins_unanswered >= LOGINS_UNANSWERED {
+                    self.refused = Some(TokenFault::PinUnanswered);
+                }
+            }
+            _ => self.logins_unanswered = 0,
+        }
+        logged_in.map(|()| process)
+    }
+
+    fn let_rest(&mut self, error: &Error) {
+        if let Error::Token(fault @ (TokenFault::Crashed | TokenFault::Hung)) = error {
+            self.rests = Some((Instant::now(), fault.clone()));
+        }
+    }
+}
+
+impl Connect for Starter {
+    type Connection = Process;
+
+    fn connect(&mut self) -> Result<Process, Error> {
         if let Some(fault) = &self.refused {
             return Err(fault.clone().into());
         }
-        let module = match self.module.take() {
-            Some(module) => self.module.insert(module),
-            None => self.module.insert(Module::load(&self.config.address)?),
-        };
-        let connected = module.connect(&self.config.address, &self.config.pin);
-        if let Err(Error::Token(fault)) = &connected
-            && fault.is_about_the_pin()
+        if let Some((since, fault)) = &self.rests
+            && since.elapsed() < REST
         {
-            self.refused = Some(fault.clone());
+            return Err(fault.clone().into());
         }
-        connected
+        let started = self.start();
+        match &started {
+            Err(Error::Token(fault)) if fault.is_about_the_pin() => {
+                self.refused = Some(fault.clone());
+            }
+            Err(error) => self.let_rest(error),
+            Ok(_) => {}
+        }
+        started
+    }
+
+    fn is_gone(error: &Error) -> bool {
+        use TokenFault::{Absent, Crashed, Hung, Lost};
+        matches!(error, Error::Token(Absent | Crashed | Hung | Lost))
+    }
+
+    /// Whoever waited for a module that hangs has waited long enough.
+    fn may_pass(error: &Error, was_connected: bool) -> bool {
+        was_connected && Self::is_gone(error) && *error != Error::Token(TokenFault::Hung)
+    }
+
+    fn end(&mut self, process: Process, error: &Error) {
+        if !process.has_served() {
+            self.let_rest(error);
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! What can be asked of a token alone.
 
+use twinseal_scheme::enrol::TokenIdentity;
+
 use crate::error::Error;
 use crate::hardware::Lane;
+use crate::token::ask;
 use crate::token::keys::TokenKeys;
-use twinseal_scheme::enrol::TokenIdentity;
 
 /// As those for a TPM; instead of [`Error::Absent`] and [`Error::Failed`] it is [`Error::Token`].
 impl Lane {
@@ -12,7 +14,9 @@ impl Lane {
     /// # Errors
     /// [`Error::Misuse`] of a TPM.
     pub async fn token_identity(&self) -> Result<TokenIdentity, Error> {
-        self.ask_chip(|chip| chip.token()?.run(|c| Ok(c.identity.clone()))).await
+        let asked = self.ask_chip(|chip| chip.token()?.run(|p| p.ask(ask::Identity))).await;
+        let (manufacturer, model, number) = asked?;
+        Ok(TokenIdentity { manufacturer, model, number })
     }
 
     /// Makes the keys of a new enrolment: in the token, not to be taken out, each for one thing.
@@ -24,8 +28,8 @@ impl Lane {
         // Making is not to be done twice: the connection is brought up by looking first.
         let make = |chip: &mut crate::chip::Chip| {
             let token = chip.token()?;
-            token.run(|c| c.lockout())?;
-            token.attempt(|c| c.create_keys())
+            token.run(|p| p.ask(ask::Lockout))?;
+            token.attempt(|p| p.ask(ask::CreateKeys))
         };
         self.making_keys().ask_chip(make).await
     }
@@ -37,6 +41,7 @@ impl Lane {
     /// [`Error::Misuse`] of a TPM.
     pub async fn destroy_token_keys(&self, keys: &TokenKeys) -> Result<(), Error> {
         let keys = keys.clone();
-        self.ask_chip(move |chip| chip.token()?.run(|c| c.destroy_keys(&keys))).await
+        self.ask_chip(move |chip| chip.token()?.run(|p| p.ask(ask::DestroyKeys(keys.clone()))))
+            .await
     }
 }

@@ -36,7 +36,7 @@ impl Connection {
         let signature = Zeroizing::new(self.session.sign(&Mechanism::Ecdsa, private, digest)?);
         let signature = <[u8; 64]>::try_from(signature.as_slice());
         let mut signature =
-            signature.map_err(|_| TokenFault::Incapable("ECDSA signatures of 64 bytes"))?;
+            signature.map_err(|_| TokenFault::incapable("ECDSA signatures of 64 bytes"))?;
         twinseal_scheme::keys::low_s(&mut signature);
         Ok(signature.to_vec())
     }
@@ -61,7 +61,7 @@ impl Connection {
             Attribute::Value(value) => Some(Zeroizing::new(value)),
             _ => None,
         });
-        let unusable = TokenFault::Incapable("ECDH whose result can be read");
+        let unusable = TokenFault::incapable("ECDH whose result can be read");
         let agreed = agreed.ok_or(unusable.clone())?;
         // Some leave leading zeros out.
         let start = 32usize.checked_sub(agreed.len()).ok_or(unusable.clone())?;
@@ -87,7 +87,7 @@ impl Connection {
         let signature = self.sign(key, &Sha256::digest(message).into())?;
         match SigningPublic::Es256(key.public.clone()).has_signed(&message, &signature) {
             true => Ok(()),
-            false => Err(TokenFault::Incapable("ECDSA with the key that it was asked for").into()),
+            false => Err(TokenFault::incapable("ECDSA with the key that it was asked for").into()),
         }
     }
 
@@ -99,7 +99,7 @@ impl Connection {
             other.agree(&key.public).map_err(|_| Error::Misuse("a key off its curve"))?;
         match self.agree(key, other.public().point())? == expected {
             true => Ok(()),
-            false => Err(TokenFault::Incapable("ECDH with the key that it was asked for").into()),
+            false => Err(TokenFault::incapable("ECDH with the key that it was asked for").into()),
         }
     }
 

@@ -1,0 +1,181 @@
+//! What the agent can ask of the process of a token's module.
+//!
+//! Each question is a type with its answer's; a new one is a struct, its [`Ask`], and its name in
+//! the list below. It is asked with [`Process::ask`](super::process::Process::ask).
+
+use std::io::{self, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use twinseal_scheme::enrol::TokenIdentity;
+use zeroize::Zeroizing;
+
+use crate::description::{self, Description};
+use crate::error::Error;
+use crate::token::connection::Connection;
+use crate::token::keys::{TokenKey, TokenKeys};
+use crate::token::wire::{self, Refusal, SecretBytes};
+
+/// A question to a token in which the user has logged in.
+pub(crate) trait Ask: Into<Question> {
+    /// What comes back.
+    type Answer: Serialize + DeserializeOwned;
+
+    /// Whether it may take as long as the making of keys.
+    const MAKES_KEYS: bool = false;
+
+    /// Answers it, in the module's process.
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error>;
+}
+
+macro_rules! questions {
+    ($($name:ident)*) => {
+        /// Any question, as it is sent.
+        #[derive(Serialize, Deserialize)]
+        pub(crate) enum Question { $($name($name),)* }
+
+        $(impl From<$name> for Question {
+            fn from(question: $name) -> Question {
+                Question::$name(question)
+            }
+        })*
+
+        impl Question {
+            /// Answers it on the line.
+            pub(super) fn answer(
+                self,
+                connection: &mut Connection,
+                line: &mut impl Write,
+            ) -> io::Result<()> {
+                match self {
+                    $(Question::$name(question) => {
+                        wire::send(line, &question.answer(connection).map_err(Refusal::from))
+                    })*
+                }
+            }
+        }
+    };
+}
+questions! { Identity Lockout Describe CreateKeys DestroyKeys Recognise Sign Agree Random }
+
+/// What the token says of itself: manufacturer, model, serial number.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Identity;
+
+impl Ask for Identity {
+    type Answer = (String, String, String);
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        let TokenIdentity { manufacturer, model, number } = connection.identity.clone();
+        Ok((manufacturer, model, number))
+    }
+}
+
+/// Whether the session is alive, and how the PIN stands.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Lockout;
+
+impl Ask for Lockout {
+    type Answer = description::Lockout;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.lockout()
+    }
+}
+
+/// What the token is.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Describe;
+
+impl Ask for Describe {
+    type Answer = Description;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.describe()
+    }
+}
+
+/// The keys of a new enrolment.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CreateKeys;
+
+impl Ask for CreateKeys {
+    type Answer = TokenKeys;
+    const MAKES_KEYS: bool = true;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.create_keys()
+    }
+}
+
+/// Takes those of one that is over away.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DestroyKeys(pub(crate) TokenKeys);
+
+impl Ask for DestroyKeys {
+    type Answer = ();
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.destroy_keys(&self.0)
+    }
+}
+
+/// Whether this token made the keys, and has them.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Recognise(pub(crate) TokenKeys);
+
+impl Ask for Recognise {
+    type Answer = ();
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.recognise(&self.0)
+    }
+}
+
+/// A signature over a digest.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Sign {
+    pub(crate) key: TokenKey,
+    #[serde(with = "serde_bytes")]
+    pub(crate) digest: [u8; 32],
+}
+
+impl Ask for Sign {
+    type Answer = ByteBuf;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.sign(&self.key, &self.digest).map(ByteBuf::from)
+    }
+}
+
+/// What a point times the key is.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Agree {
+    pub(crate) key: TokenKey,
+    #[serde(with = "serde_bytes")]
+    pub(crate) point: [u8; 65],
+}
+
+impl Ask for Agree {
+    type Answer = SecretBytes;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        let agreed = connection.agree(&self.key, &self.point)?;
+        Ok(SecretBytes(Zeroizing::new(agreed.expose().to_vec())))
+    }
+}
+
+/// Random bytes.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Random {
+    pub(crate) length_bytes: usize,
+}
+
+impl Ask for Random {
+    type Answer = SecretBytes;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.random(self.length_bytes).map(SecretBytes)
+    }
+}
