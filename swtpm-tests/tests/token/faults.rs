@@ -10,7 +10,7 @@ use crate::rig::loaded_by;
 #[test]
 fn a_wrong_pin_is_said_and_tried_once_and_printed_nowhere() {
     let world = World::start();
-    let mut till = Till::with_token(&world, "pin");
+    let mut till = Till::with_chip(&world, "pin", Token::start());
     till.device.token().set_pin("not the secret word");
     till.device.restart_agent();
     let message = till.wait_for("ChipUnauthorised");
@@ -134,7 +134,7 @@ fn no_core_dumps(line: &str) -> bool {
 #[test]
 fn another_token_is_not_the_device() {
     let world = World::start();
-    let mut till = Till::with_token(&world, "one");
+    let mut till = Till::with_chip(&world, "one", Token::start());
     till.device.kill_agent();
     let other = Device::builder().chip(Token::start()).state_of(&till.device).start();
     twinseal_swtpm_tests::till::until("another token", || {
