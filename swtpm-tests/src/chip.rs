@@ -24,6 +24,10 @@ pub enum Chip {
 }
 
 impl ChipKind {
+    /// All of them.
+    pub const ALL: [Self; 3] =
+        [Self::Tpm, Self::Token(TokenKind::SoftHsm), Self::Token(TokenKind::Kryoptic)];
+
     /// What stands in the environment variable `TWINSEAL_TEST_CHIP`: `swtpm`, `softhsm` or
     /// `kryoptic`. It is the chip of each device of which a test does not say otherwise, a TPM
     /// where nothing stands there. With it any test runs with any.
@@ -31,11 +35,17 @@ impl ChipKind {
     /// # Panics
     /// When it is anything else.
     pub fn of_environment() -> Self {
-        match std::env::var("TWINSEAL_TEST_CHIP").as_deref() {
-            Err(_) | Ok("swtpm") => Self::Tpm,
-            Ok("softhsm") => Self::Token(TokenKind::SoftHsm),
-            Ok("kryoptic") => Self::Token(TokenKind::Kryoptic),
-            Ok(other) => panic!("TWINSEAL_TEST_CHIP: {other}: swtpm, softhsm or kryoptic"),
+        let Ok(name) = std::env::var("TWINSEAL_TEST_CHIP") else { return Self::Tpm };
+        let named = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        named.unwrap_or_else(|| panic!("TWINSEAL_TEST_CHIP: {name}: swtpm, softhsm or kryoptic"))
+    }
+
+    /// Its name in that variable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tpm => "swtpm",
+            Self::Token(TokenKind::SoftHsm) => "softhsm",
+            Self::Token(TokenKind::Kryoptic) => "kryoptic",
         }
     }
 
@@ -83,6 +93,42 @@ impl Chip {
         match self {
             Self::Tpm(_) => Vec::new(),
             Self::Token(token) => token.environment(),
+        }
+    }
+
+    /// Another chip that begins with all that this one remembers, so with the same keys.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        match self {
+            Self::Tpm(chip) => chip.copy().into(),
+            Self::Token(token) => token.copy().into(),
+        }
+    }
+
+    /// Takes away what the device's serial layer hangs on, and leaves everything else: a TPM gets
+    /// another endorsement seed, a token loses its serial key.
+    pub fn take_serial_away(&self) {
+        match self {
+            Self::Tpm(chip) => chip.change_endorsement_seed(),
+            Self::Token(token) => token.delete_keys("twinseal serial key"),
+        }
+    }
+
+    /// Takes the keys away that an enrolment has made: TPM2_Clear, or their deletion.
+    pub fn lose_keys(&self) {
+        match self {
+            Self::Tpm(chip) => chip.clear(),
+            Self::Token(token) => {
+                token.public_keys().iter().for_each(|label| token.delete_keys(label));
+            }
+        }
+    }
+
+    /// What it holds while nobody uses it: the handles of a TPM, the objects of a token.
+    pub fn contents(&self) -> Vec<String> {
+        match self {
+            Self::Tpm(chip) => chip.handles(),
+            Self::Token(token) => token.objects(),
         }
     }
 

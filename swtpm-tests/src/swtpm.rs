@@ -246,6 +246,16 @@ impl Swtpm {
         done
     }
 
+    /// What it holds while nobody is connected, a line for each handle.
+    pub fn handles(&self) -> Vec<String> {
+        let kinds = ["transient", "loaded-session", "saved-session", "persistent", "nv-index"];
+        let of_kind = |kind: &str| {
+            let listed = self.tool("tpm2_getcap", &[&format!("handles-{kind}")]);
+            listed.lines().map(|line| format!("{kind} {line}")).collect::<Vec<_>>()
+        };
+        kinds.into_iter().flat_map(of_kind).collect()
+    }
+
     /// TPM2_Clear: a new storage seed, so that all that hung below the old one is gone, and with
     /// it counters and clock. The endorsement keys stay.
     pub fn clear(&self) {

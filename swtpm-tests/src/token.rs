@@ -32,9 +32,6 @@ pub struct Token {
 }
 
 impl TokenKind {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::SoftHsm, Self::Kryoptic];
-
     /// The module's library.
     pub fn module(self) -> &'static Path {
         let built =
@@ -91,9 +88,9 @@ impl Token {
         Self::initialised(TokenKind::Kryoptic, &format!("mechanisms = {mechanisms:?}\n"))
     }
 
-    /// Another token that says of itself what this one does, and has none of its keys.
-    pub fn twin(&self) -> Self {
-        Self::new(self.kind, "", |twin| copy_folder(&self.path("blank"), &twin.path("store")))
+    /// Another token that begins with all that this one has, its keys included.
+    pub fn copy(&self) -> Self {
+        Self::new(self.kind, "", |copy| copy_folder(&self.path("store"), &copy.path("store")))
     }
 
     fn initialised(kind: TokenKind, configuration: &str) -> Self {
@@ -111,7 +108,6 @@ impl Token {
         fs::create_dir(&store).expect("a new folder");
         fs::write(token.config(), kind.config(&store) + configuration).expect("a new file");
         fill(&token);
-        copy_folder(&store, &token.path("blank"));
         token.set_pin(PIN);
         give(token.folder.path());
         token
@@ -162,11 +158,36 @@ impl Token {
 
     /// The labels of the public keys that it holds, sorted.
     pub fn public_keys(&self) -> Vec<String> {
-        let listed = self.tool(&["--list-objects", "--type", "pubkey", "--token-label", LABEL]);
-        let labels = listed.lines().filter_map(|line| line.trim().strip_prefix("label:"));
-        let mut keys: Vec<String> = labels.map(|label| label.trim().to_owned()).collect();
-        keys.sort();
-        keys
+        let objects = self.objects();
+        let labels = objects.iter().filter_map(|object| object.strip_prefix("Public Key: "));
+        labels.map(str::to_owned).collect()
+    }
+
+    /// The objects that it holds, each as its class and its label, sorted.
+    pub fn objects(&self) -> Vec<String> {
+        let login = ["--token-label", LABEL, "--login", "--pin", PIN];
+        let listed = self.tool(&[&["--list-objects"], &login[..]].concat());
+        let mut class = "";
+        let mut objects: Vec<String> = Vec::new();
+        for line in listed.lines() {
+            match (line.split_once(" Object"), line.trim().strip_prefix("label:")) {
+                (Some((said, _)), _) => class = said,
+                (None, Some(label)) => objects.push(format!("{class}: {}", label.trim())),
+                _ => {}
+            }
+        }
+        objects.sort();
+        objects
+    }
+
+    /// Deletes the key pairs with this label.
+    pub(crate) fn delete_keys(&self, label: &str) {
+        for half in ["privkey", "pubkey"] {
+            let object = ["--delete-object", "--type", half, "--label", label];
+            let login = ["--token-label", LABEL, "--login", "--pin", PIN];
+            self.tool(&[&object[..], &login].concat());
+        }
+        give(self.folder.path());
     }
 
     /// Runs `pkcs11-tool` on this token, with the officer's PIN at hand, and returns its standard

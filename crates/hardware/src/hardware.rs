@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use twinseal_scheme::Secret;
-use twinseal_scheme::keys::RSA_LEN;
+use twinseal_scheme::keys::{P256Public, POINT_LEN, RSA_LEN};
 use zeroize::Zeroizing;
 
 use crate::chip::{Chip, ChipKeys, MessageKey};
@@ -286,17 +286,18 @@ impl Lane {
         self.ask_chip(sign).await
     }
 
-    /// The x coordinate of `point` (uncompressed, 65 bytes, checked by the caller to be on P-256)
-    /// times the decryption key.
+    /// The x coordinate of `point` (uncompressed, 65 bytes) times the decryption key.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the point is off the curve after all; [`Error::Changed`].
+    /// [`Error::Misuse`] when the point is not on P-256, before the chip is asked: what a chip
+    /// makes of one is its own affair, and may tell of its key; [`Error::Changed`].
     pub async fn agree(
         &self,
         key: impl Into<MessageKey>,
-        point: [u8; 65],
+        point: [u8; POINT_LEN],
     ) -> Result<Secret, Error> {
         let key = key.into();
+        check(&point)?;
         let agree = move |chip: &mut Chip| match &key {
             MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.agree(&key.0, &point)),
             MessageKey::Token(key) => chip.token()?.run(|p| p.agree(key, point)),
@@ -329,9 +330,10 @@ impl Lane {
     pub async fn agree_serial(
         &self,
         keys: impl Into<ChipKeys>,
-        point: [u8; 65],
+        point: [u8; POINT_LEN],
     ) -> Result<Secret, Error> {
         let keys = keys.into();
+        check(&point)?;
         let agree = move |chip: &mut Chip| match &keys {
             ChipKeys::Tpm(keys) => chip.tpm()?.run(|c| c.agree_serial(keys, &point)),
             ChipKeys::Token(keys) => chip.token()?.run(|p| p.agree(&keys.serial, point)),
@@ -374,4 +376,10 @@ impl Lane {
     ) -> Result<T, Error> {
         self.owner.call(self.caller, self.deadline, work).await
     }
+}
+
+/// Whether it is on the curve.
+fn check(point: &[u8; POINT_LEN]) -> Result<(), Error> {
+    let wrong = Error::Misuse("the other's public key is no uncompressed point of P-256");
+    P256Public::from_point(point).map(drop).map_err(|_| wrong)
 }

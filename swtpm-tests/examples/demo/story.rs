@@ -215,8 +215,8 @@ fn text_of(value: &serde_json::Value) -> String {
 
 fn impostor(teller: &mut Teller, world: &World, till: &Till) {
     let thief = Thief::of(&till.device);
-    let copy = till.device.tpm().copy();
-    copy.change_endorsement_seed();
+    let copy = till.device.chip().copy();
+    copy.take_serial_away();
     teller.step(
         "[0023]",
         "An impostor has a copy of the chip, but for its endorsement seed",

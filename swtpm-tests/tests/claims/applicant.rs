@@ -59,7 +59,7 @@ fn every_step_of_an_enrolment_is_answered_again_and_taken_once() {
     let world = World::start();
     let door = Door::at(&world);
     let link: Link = world.server().link("http://localhost:1").parse().expect("a link");
-    on(&Swtpm::start(), async |lane| {
+    on(&Swtpm::start().into(), async |lane| {
         let (m0, challenge) = challenged(&door, &link);
         let (keys, claim) = claimed(&lane, &link, &challenge).await;
 
@@ -84,7 +84,7 @@ fn two_copies_of_a_claim_at_once_get_one_answer() {
     let link: Link = world.server().link("http://localhost:1").parse().expect("a link");
     let (data, secrets) = (world.server().data_dir(), world.server().secrets_dir());
     let writer = rusqlite::Connection::open(data.join(FILE_NAME)).expect("the database");
-    on(&Swtpm::start(), async |lane| {
+    on(&Swtpm::start().into(), async |lane| {
         let (_, challenge) = challenged(&door, &link);
         let (_, claim) = claimed(&lane, &link, &challenge).await;
         let m1 = claim.seal(&challenge, &mut OsRng).expect("a claim");

@@ -15,12 +15,13 @@ fn claim_02_the_device_answers_the_servers_key_with_its_own_sealed_to_it() {
     assert!(!till.device.wire().heard(b"north"));
     let device = till.backend().get(&till.path("")).ok();
     assert_eq!(device["state"], "active");
-    assert_eq!(device["assurance"], "tpm-ek");
+    assert_eq!(device["assurance"], till.device.chip().kind().assurance());
     assert_eq!(device["user_info"]["till"], "north");
     // The serial that the server has computed is the one that the device shows its operator.
     let own = till.try_app(twinseal_swtpm_tests::User::Operator, &["hardware"], "");
     let own: serde_json::Value = serde_json::from_slice(&own.stdout).expect("JSON");
     assert_eq!(own["serial"], device["serial"]);
+    assert_eq!(own["kind"], till.device.chip().kind().word());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! disk, and a copy of its chip. Each message is right but for its one fault.
 
 use rand_core::OsRng;
-use twinseal_hardware::DeviceKeys;
+use twinseal_hardware::ChipKeys;
 use twinseal_scheme::Reason;
 use twinseal_scheme::id::TradeId;
 use twinseal_scheme::keys::{
@@ -15,7 +15,7 @@ use twinseal_server::keys::ServerSecrets;
 use twinseal_server::store::Store;
 use twinseal_swtpm_tests::forge::{Place, direction_keys};
 use twinseal_swtpm_tests::till::{APP, SERVICE, Till, until};
-use twinseal_swtpm_tests::{Api, Device, StolenState, Swtpm, World, bytes};
+use twinseal_swtpm_tests::{Api, Chip, Device, StolenState, World, bytes};
 
 use crate::thief::on;
 
@@ -33,8 +33,8 @@ struct Forger {
     place: Place,
     keys: [[u8; 32]; 2],
     decryption: P256Public,
-    device: DeviceKeys,
-    chip: Swtpm,
+    device: ChipKeys,
+    chip: Chip,
     server: SigningKey,
 }
 
@@ -85,8 +85,8 @@ impl Forger {
             place,
             keys,
             decryption: decryption.clone(),
-            device: DeviceKeys::from_bytes(&stolen.keys()).unwrap(),
-            chip: till.device.tpm().copy(),
+            device: ChipKeys::from_bytes(&stolen.keys()).unwrap(),
+            chip: till.device.chip().copy(),
             server: secrets.signing,
         }
     }
@@ -102,7 +102,7 @@ impl Forger {
     /// The key layer up, made by the copy of the chip.
     fn signed(&self, place: &Place, layer: u8, payload: &[u8]) -> Vec<u8> {
         place.signed(layer, payload, |digest| {
-            on(&self.chip, async |lane| lane.sign(&self.device.signing, digest).await.unwrap())
+            on(&self.chip, async |lane| lane.sign(self.device.signing(), digest).await.unwrap())
         })
     }
 

@@ -1,5 +1,6 @@
 //! Every claim and figure of the patent, as something that works: a real agent, courier and server,
-//! a real TPM emulator, and a recorder on the wire. The numbers are those of the claims as filed.
+//! a real chip, and a recorder on the wire. The numbers are those of the claims as filed. The chip is
+//! the one that `TWINSEAL_TEST_CHIP` names: an emulated TPM, or one of two tokens in software.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod applicant;
@@ -12,5 +13,4 @@ mod networks;
 mod rsa;
 mod system;
 mod thief;
-mod token;
 mod wire;

@@ -4,14 +4,15 @@
 use twinseal_scheme::explain::explain;
 use twinseal_scheme::message::{Envelope, Outer};
 use twinseal_swtpm_tests::till::{APP, Till};
-use twinseal_swtpm_tests::{Device, World, enrol};
+use twinseal_swtpm_tests::{Device, Swtpm, World, enrol};
 
 use crate::wire::Keys;
 
 #[test]
 fn the_devices_sign_with_pss_and_decrypt_with_oaep_through_two_enrolments() {
     let world = World::start();
-    let till = Till::of_device(&world, "algorithms", Device::builder().keys("rsa"));
+    let till =
+        Till::of_device(&world, "algorithms", Device::builder().chip(Swtpm::start()).keys("rsa"));
     for generation in 1..=2 {
         let trade = till.open("key");
         till.send(&trade, "up");
@@ -52,7 +53,7 @@ const CHANGES: [fn(&mut [u8]); 4] =
 #[test]
 fn a_damaged_oaep_message_harms_nobody() {
     let world = World::start();
-    let till = Till::of_device(&world, "junk", Device::builder().keys("rsa"));
+    let till = Till::of_device(&world, "junk", Device::builder().chip(Swtpm::start()).keys("rsa"));
     let trade = till.open("key");
     till.send(&trade, "zeroth");
     assert_eq!(till.backend_receive(&trade, 0), ["zeroth"]);

@@ -1,6 +1,6 @@
 //! Claims 1 and 15 to 18, Fig. 5 and 6: the system as a whole.
 
-use twinseal_swtpm_tests::{User, World};
+use twinseal_swtpm_tests::{Chip, ChipKind, User, World};
 
 use crate::wire::{KEY_UP, Keys, SERIAL};
 use twinseal_swtpm_tests::till::{SERVICE, Till, text};
@@ -16,18 +16,21 @@ fn claim_01_connect_exchange_keys_trade_sealed_twice_and_terminate() {
     assert_eq!(keys.layers_up(till.device.wire(), "good morning"), [[SERIAL, KEY_UP]]);
     let receipt = till.close(&world, &trade);
     assert_eq!(receipt["verified"], true);
-    assert_eq!(receipt["assurance"], "tpm-ek");
+    assert_eq!(receipt["assurance"], till.device.chip().kind().assurance());
     assert_eq!(till.backend_trade(&trade)["stage"], "ended");
 }
 
 #[test]
-fn claim_15_a_personal_computer_is_known_by_its_tpm() {
+fn claim_15_a_computer_with_a_tpm_and_small_devices_with_tokens() {
     let world = World::start();
-    let till = Till::enrol(&world, "pc");
-    let hardware = till.app(&["hardware"], "");
-    assert_eq!(hardware["kind"], "tpm");
-    let device = till.backend().get(&till.path("")).ok();
-    assert_eq!(device["assurance"], "tpm-ek");
+    let tills = ChipKind::ALL.map(|kind| Till::with_chip(&world, kind.name(), Chip::of(kind)));
+    for (till, kind) in tills.iter().zip(ChipKind::ALL) {
+        assert_eq!(till.app(&["hardware"], "")["kind"], kind.word());
+        let device = till.backend().get(&till.path("")).ok();
+        assert_eq!(device["assurance"], kind.assurance());
+    }
+    let [computer, small, smaller] = &tills;
+    trade_at_once(&[(computer, "key"), (small, "serial"), (smaller, "serial")]);
 }
 
 #[test]
@@ -35,18 +38,17 @@ fn claim_16_the_server_records_and_the_device_stores() {
     let mut world = World::start();
     let mut till = Till::enrol(&world, "stored");
     // Both remember without each other, and without their processes.
-    till.device.restart_agent();
+    for start in ["once more", "twice more"] {
+        till.device.restart_agent();
+        till.wait_for("Active");
+        till.trades(start);
+    }
     world.restart_server();
-    twinseal_swtpm_tests::till::until("active again", || {
-        (till.device.state() == "Active").then_some(())
-    });
     let api = twinseal_swtpm_tests::till::api(&world);
     let device = api.get(&till.path("")).ok();
     assert_eq!(device["user_info"]["till"], "stored");
     till.use_api(api);
-    let trade = till.open("key");
-    till.send(&trade, "still here");
-    assert_eq!(till.backend_receive(&trade, 0), ["still here"]);
+    till.trades("still here");
 }
 
 #[test]
@@ -88,14 +90,20 @@ fn claim_18_the_devices_module_seals_and_opens_for_its_own_application_only() {
 fn fig_05_06_two_devices_trade_at_once_one_in_each_order() {
     let world = World::start();
     let (three, four) = (Till::enrol(&world, "three"), Till::enrol(&world, "four"));
-    let (q, n) = (three.open("serial"), four.open("key"));
+    trade_at_once(&[(&three, "serial"), (&four, "key")]);
+}
+
+/// Each says and hears its own, in its own order of layers, while the others do.
+fn trade_at_once(tills: &[(&Till, &str)]) {
+    let trades: Vec<String> = tills.iter().map(|(till, outer)| till.open(outer)).collect();
+    let both = || tills.iter().zip(&trades).enumerate();
     for round in 0..3 {
-        three.send(&q, &format!("q{round}"));
-        four.send(&n, &format!("n{round}"));
-        three.backend_send(&q, &format!("p{round}"));
-        four.backend_send(&n, &format!("m{round}"));
+        for (number, ((till, _), trade)) in both() {
+            till.send(trade, &format!("up {number} {round}"));
+            till.backend_send(trade, &format!("down {number} {round}"));
+        }
     }
-    for (till, trade, up, down) in [(&three, &q, "q", "p"), (&four, &n, "n", "m")] {
+    for (number, ((till, outer), trade)) in both() {
         let (mut sent, mut received) = (Vec::new(), Vec::new());
         while sent.len() < 3 {
             sent.extend(till.backend_receive(trade, 1 + sent.len() as u32));
@@ -103,9 +111,9 @@ fn fig_05_06_two_devices_trade_at_once_one_in_each_order() {
         while received.len() < 3 {
             received.extend(till.receive(trade, received.len() as u32));
         }
-        let numbered = |word: &str| (0..3).map(|r| format!("{word}{r}")).collect::<Vec<_>>();
-        assert_eq!((sent, received), (numbered(up), numbered(down)));
+        let numbered =
+            |word: &str| (0..3).map(|r| format!("{word} {number} {r}")).collect::<Vec<_>>();
+        assert_eq!((sent, received), (numbered("up"), numbered("down")));
+        assert_eq!(text(&till.backend_trade(trade)["outer"]), *outer);
     }
-    let outer = |till: &Till, trade: &str| text(&till.backend_trade(trade)["outer"]);
-    assert_eq!((outer(&three, &q), outer(&four, &n)), ("serial".into(), "key".into()));
 }

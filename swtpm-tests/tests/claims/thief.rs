@@ -1,10 +1,11 @@
-//! A thief: he has the device's disk, its state key and a copy of its chip with another
-//! endorsement seed; and an agent of his own, that does not mind whose chip it is.
+//! A thief: he has the device's disk, its state key and a copy of its chip that lacks the serial
+//! alone; and an agent of his own, that does not mind whose chip it is.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use rand_core::OsRng;
-use twinseal_hardware::{Config, DeviceKeys, Hardware};
+use twinseal_hardware::{AuthValue, ChipKeys, Config, Hardware, Lane, TokenConfig};
 use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochOpening};
@@ -13,12 +14,12 @@ use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningAlgorithm, Sign
 use twinseal_scheme::message::Encapsulation;
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
-use twinseal_swtpm_tests::{Device, StolenState, Swtpm};
+use twinseal_swtpm_tests::{Chip, Device, Served, StolenState};
 
 /// What is on a device's disk, opened with its state key.
 pub struct Thief {
     bond: Bond,
-    keys: DeviceKeys,
+    keys: ChipKeys,
     point: P256Public,
     server_keys: ServerKeys,
 }
@@ -41,7 +42,7 @@ impl Thief {
                 signing: SigningPublic::from_spki(algorithm, &row("signing")).expect("a key"),
                 decryption: DecryptionPublic::from_spki(&row("decryption")).expect("a key"),
             },
-            keys: DeviceKeys::from_bytes(&stolen.keys()).expect("the chip's blobs"),
+            keys: ChipKeys::from_bytes(&stolen.keys()).expect("the chip's keys"),
             point: P256Public::from_spki(&row("point")).expect("a key"),
             server_keys: ServerKeys::verify(&row("statement"), &server_id).expect("a statement"),
         }
@@ -49,9 +50,9 @@ impl Thief {
 
     /// Has the chip sign with the true device's signing key, and asks `openssl` whether that is
     /// a signature of the true device.
-    pub fn openssl_believes(&self, chip: &Swtpm, message: &[u8]) -> bool {
+    pub fn openssl_believes(&self, chip: &Chip, message: &[u8]) -> bool {
         let signature = on(chip, async |lane| {
-            lane.sign(&self.keys.signing, sha256(message)).await.expect("the key loads and signs")
+            lane.sign(self.keys.signing(), sha256(message)).await.expect("the key loads and signs")
         });
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = |name: &str, bytes: &[u8]| {
@@ -79,8 +80,8 @@ impl Thief {
     }
 
     /// Has the chip do what it does with the true device's decryption key.
-    pub fn decapsulate(&self, chip: &Swtpm, encapsulation: &Encapsulation) -> Secret {
-        let key = &self.keys.decryption;
+    pub fn decapsulate(&self, chip: &Chip, encapsulation: &Encapsulation) -> Secret {
+        let key = self.keys.decryption();
         let secret = on(chip, async |lane| match encapsulation {
             Encapsulation::EcdhEs(ephemeral) => lane.agree(key, *ephemeral.point()).await,
             Encapsulation::RsaOaep(encrypted_key) => lane.decrypt(key, *encrypted_key).await,
@@ -95,37 +96,65 @@ impl Thief {
 
     /// What an agent makes that states the true serial, on this chip: an epoch-open under the
     /// true device's signing key, sealed with what the chip's own serial key gives.
-    pub fn forge(&self, chip: &Swtpm, epoch: u64) -> Vec<u8> {
+    pub fn forge(&self, chip: &Chip, epoch: u64) -> Vec<u8> {
         on(chip, async |lane| {
-            let ek = lane.endorsement_key(None).await.expect("an endorsement key");
-            let own = lane.create_keys(&ek).await.expect("keys of its own seed");
+            let own = own_keys(&lane).await;
             let z = lane.agree_serial(&own, *self.point.point()).await.expect("an agreement");
             let chain = ChainKey::of_bond(&z, &self.bond).ratchet(epoch).expect("a later epoch");
             let opening = EpochOpening::draw(&self.server_keys, &mut OsRng).expect("an opening");
             let extra = opening.extra_data(&self.bond, epoch);
-            let attest = lane.certify(&own, &own.signing, extra).await.expect("an attest");
-            let attest = Some((attest.attest, attest.signature));
+            let attest = match &own {
+                ChipKeys::Tpm(own) => {
+                    let attest = lane.certify(own, &own.signing, extra).await.expect("an attest");
+                    Some((attest.attest, attest.signature))
+                }
+                ChipKeys::Token(_) => None,
+            };
             let unsigned =
                 opening.seal(&self.bond, &chain, attest, &mut OsRng).expect("a sealed opening");
-            let signed = lane.sign(&self.keys.signing, unsigned.digest()).await;
+            let signed = lane.sign(self.keys.signing(), unsigned.digest()).await;
             unsigned.finish(&signed.expect("the true key signs")).expect("an envelope").0
         })
     }
 }
 
+/// Keys that the chip makes for whoever asks.
+async fn own_keys(lane: &Lane) -> ChipKeys {
+    match lane.endorsement_key(None).await {
+        Ok(ek) => ChipKeys::Tpm(lane.create_keys(&ek).await.expect("keys of its own seed")),
+        Err(_) => ChipKeys::from(&lane.create_token_keys().await.expect("keys of its own")),
+    }
+}
+
 /// Does something with a chip, and leaves it.
-pub fn on<T>(chip: &Swtpm, work: impl AsyncFnOnce(twinseal_hardware::Lane) -> T) -> T {
+pub fn on<T>(chip: &Chip, work: impl AsyncFnOnce(Lane) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let mut config = Config::new(chip.tcti().parse().expect("an address"));
-        if let Some(keys) = twinseal_swtpm_tests::keys() {
-            config.prefer = serde_json::from_value(keys.into()).expect("ecc or rsa");
-        }
-        let hardware = Hardware::open(config).expect("a thread");
+        let agent = Served::new("twinseal-agent", &chip.environment());
+        let hardware = open(chip, agent.path());
         let done = work(hardware.lane(0)).await;
         hardware.close().await;
         done
     })
+}
+
+/// The module of a token is served by `program`.
+fn open(chip: &Chip, program: PathBuf) -> Hardware {
+    let hardware = match chip {
+        Chip::Tpm(chip) => {
+            let mut config = Config::new(chip.tcti().parse().expect("an address"));
+            if let Some(keys) = twinseal_swtpm_tests::keys() {
+                config.prefer = serde_json::from_value(keys.into()).expect("ecc or rsa");
+            }
+            Hardware::open(config)
+        }
+        Chip::Token(token) => {
+            let pin = AuthValue::new(token.pin().as_bytes().to_vec()).expect("a PIN");
+            let config = TokenConfig::new(token.uri().parse().expect("an address"), pin);
+            Hardware::open_token(TokenConfig { program, ..config })
+        }
+    };
+    hardware.expect("a thread")
 }
 
 fn sha256(message: &[u8]) -> [u8; 32] {

@@ -11,7 +11,7 @@ use twinseal_scheme::{Reason, Secret};
 use twinseal_server::app::{App, Folders, Policy};
 use twinseal_server::http::Limits;
 use twinseal_swtpm_tests::till::Till;
-use twinseal_swtpm_tests::{Call, Recorder, Swtpm, World};
+use twinseal_swtpm_tests::{Call, Chip, Recorder, World};
 
 use crate::thief::Thief;
 
@@ -67,12 +67,12 @@ impl Keys {
     /// Opens a message down. A copy of the device's chip does the part of its decryption key,
     /// whosever the keys of the serial layer are.
     pub fn open_down(&self, till: &Till, envelope: &[u8]) -> Result<Opened, Reason> {
-        self.open_down_with(&Thief::of(&till.device), &till.device.tpm().copy(), envelope)
+        self.open_down_with(&Thief::of(&till.device), &till.device.chip().copy(), envelope)
     }
 
     /// The layers of every message down with this payload, from the outside inwards.
     pub fn layers_down(&self, till: &Till, payload: &str) -> Vec<Vec<&'static str>> {
-        let (thief, chip) = (Thief::of(&till.device), till.device.tpm().copy());
+        let (thief, chip) = (Thief::of(&till.device), till.device.chip().copy());
         let ours = |envelope: &Vec<u8>| {
             let opened = self.open_down_with(&thief, &chip, envelope).ok()?;
             let parts = explain(envelope, Some(&opened)).expect("an envelope");
@@ -84,7 +84,7 @@ impl Keys {
     fn open_down_with(
         &self,
         thief: &Thief,
-        chip: &Swtpm,
+        chip: &Chip,
         envelope: &[u8],
     ) -> Result<Opened, Reason> {
         let envelope = Envelope::decode(envelope)?;

@@ -17,23 +17,6 @@ async fn enrolled(chip: &Swtpm) -> (Hardware, DeviceKeys) {
     (hardware, keys)
 }
 
-#[tokio::test]
-async fn another_chip_is_not_taken_for_the_true_one() {
-    let (chip, other) = (Swtpm::start(), Swtpm::start());
-    let (hardware, keys) = enrolled(&chip).await;
-    hardware.lane(0).recognise(&keys).await.unwrap();
-    hardware.close().await;
-
-    let lane = open(&other.tcti()).lane(0);
-    let replaced = Error::Changed(Change::Replaced);
-    assert_eq!(lane.recognise(&keys).await.unwrap_err(), replaced);
-    let (_, point) = peer();
-    assert_eq!(lane.sign(&keys.signing, [1; 32]).await.unwrap_err().code(), "cleared");
-    assert_eq!(lane.agree(&keys.decryption, point).await.unwrap_err().code(), "cleared");
-    assert_eq!(lane.agree_serial(&keys, point).await.unwrap_err().code(), "cleared");
-    assert_eq!(lane.counter(&keys).await.unwrap(), None);
-}
-
 /// The check above is the agent's own. This one is the chip's: the blob itself does not load.
 #[tokio::test]
 async fn the_blobs_do_not_load_in_another_chip() {

@@ -1,61 +1,29 @@
-//! Who is served when, on a real chip.
+//! What becomes of requests that nobody waits for any more, as a tap on the chip sees it. Who is
+//! served when is the same on every chip (`tests/conformance`).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use twinseal_hardware::{Config, DeviceKeys, Error, Hardware, Limits};
+use twinseal_hardware::{DeviceKeys, Error, Hardware};
 use twinseal_swtpm_tests::{ChipMishap, Swtpm, Tap};
 
-use crate::eyes::sign_and_verify;
+use crate::eyes::{open, sign_and_verify};
 
 const TPM_CC_SIGN: u32 = 0x15d;
 
-async fn enrolled(tcti: &str, limits: Limits) -> (Hardware, DeviceKeys) {
-    let config = Config { limits, ..Config::new(tcti.parse().unwrap()) };
-    let hardware = Hardware::open(config).unwrap();
+async fn enrolled(tcti: &str) -> (Hardware, DeviceKeys) {
+    let hardware = open(tcti);
     let lane = hardware.lane(0);
     let ek = lane.endorsement_key(None).await.unwrap();
     let keys = lane.create_keys(&ek).await.unwrap();
     (hardware, keys)
 }
 
-fn patient() -> Limits {
-    Limits { deadline: Duration::from_secs(120), ..Limits::default() }
-}
-
-#[tokio::test]
-async fn a_thousand_requests_of_one_do_not_hold_up_another() {
-    let chip = Swtpm::start();
-    let (hardware, keys) = enrolled(&chip.tcti(), patient()).await;
-    let served = Arc::new(AtomicU32::new(0));
-    let mut greedy = JoinSet::new();
-    for _ in 0..1000 {
-        let (lane, key, served) = (hardware.lane(1), keys.signing.clone(), Arc::clone(&served));
-        greedy.spawn(async move {
-            lane.sign(&key, [1; 32]).await.unwrap();
-            served.fetch_add(1, Ordering::SeqCst);
-        });
-    }
-    // All thousand are polled, so waiting, before this task goes on.
-    tokio::task::yield_now().await;
-    let before = served.load(Ordering::SeqCst);
-    assert!(before < 900, "they still wait: {before} served");
-    hardware.lane(2).sign(&keys.signing, [2; 32]).await.unwrap();
-    let delay = served.load(Ordering::SeqCst) - before;
-    // In turn it is one; first come, first served would be all that wait. The rest is this
-    // machine's own delay between the two lines above, whatever else it is doing.
-    assert!(delay < 100, "the single request waited for {delay} others");
-    greedy.join_all().await;
-    assert_eq!(served.load(Ordering::SeqCst), 1000, "and nobody starves");
-}
-
 #[tokio::test]
 async fn a_caller_who_goes_away_costs_the_chip_nothing() {
     let chip = Swtpm::start();
     let tap = Tap::on(&chip);
-    let (hardware, keys) = enrolled(&tap.tcti(), patient()).await;
+    let (hardware, keys) = enrolled(&tap.tcti()).await;
     sign_and_verify(&hardware.lane(1), &keys.signing, b"one").await;
     let signed = |tap: &Tap| {
         tap.exchanges().iter().filter(|exchange| exchange.command_code() == TPM_CC_SIGN).count()
@@ -78,7 +46,7 @@ async fn a_caller_who_goes_away_costs_the_chip_nothing() {
 async fn a_request_whose_deadline_passes_is_over_and_is_not_served() {
     let chip = Swtpm::start();
     let tap = Tap::on(&chip);
-    let (hardware, keys) = enrolled(&tap.tcti(), patient()).await;
+    let (hardware, keys) = enrolled(&tap.tcti()).await;
     // However slow this test is, the chip is slower.
     tap.meet(1, ChipMishap::Late(Duration::from_secs(1)));
     let mut ahead = JoinSet::new();
@@ -97,40 +65,4 @@ async fn a_request_whose_deadline_passes_is_over_and_is_not_served() {
         tap.exchanges().iter().filter(|exchange| signs(&exchange.command)).count()
     };
     assert_eq!((served([1; 32]), served(late)), (300, 0));
-}
-
-#[tokio::test]
-async fn one_too_many_is_busy_and_the_others_are_served() {
-    let chip = Swtpm::start();
-    let limits = Limits { waiting: 20, waiting_per_caller: 10, ..patient() };
-    let (hardware, keys) = enrolled(&chip.tcti(), limits).await;
-    let mut requests = JoinSet::new();
-    for _ in 0..50 {
-        let (lane, key) = (hardware.lane(1), keys.signing.clone());
-        requests.spawn(async move { lane.sign(&key, [1; 32]).await });
-    }
-    tokio::task::yield_now().await;
-    hardware.lane(2).sign(&keys.signing, [2; 32]).await.unwrap();
-    let results = requests.join_all().await;
-    let busy = results.iter().filter(|result| **result == Err(Error::Busy)).count();
-    let served = results.iter().filter(|result| result.is_ok()).count();
-    assert_eq!(busy + served, 50, "{results:?}");
-    assert!(served >= 10 && busy >= 30, "{served} served, {busy} busy");
-}
-
-#[tokio::test]
-async fn sixty_four_callers_each_get_their_signature() {
-    let chip = Swtpm::start();
-    let (hardware, keys) = enrolled(&chip.tcti(), patient()).await;
-    let mut requests = JoinSet::new();
-    for caller in 0..64 {
-        let (lane, key) = (hardware.lane(caller), keys.signing.clone());
-        requests.spawn(async move {
-            for n in 0..5_u8 {
-                let message = [u8::try_from(caller).unwrap(), n];
-                sign_and_verify(&lane, &key, &message).await;
-            }
-        });
-    }
-    requests.join_all().await;
 }

@@ -1,4 +1,4 @@
-//! Which tokens a server lets in.
+//! Which tokens a server lets in, and keeps.
 
 use twinseal_swtpm_tests::till::{Till, text};
 use twinseal_swtpm_tests::{Device, Token, TokenKind, User, World, enrol};
@@ -50,18 +50,6 @@ fn without_a_code_a_token_waits_for_nobody_and_enters_when_it_is_listed() {
 }
 
 #[test]
-fn a_second_token_that_states_the_serial_of_a_live_one_is_refused() {
-    let world = World::start();
-    let till = Till::with_chip(&world, "live", Token::start());
-    let mut again = world.device(Device::builder().chip(till.device.token().twin()));
-    assert_eq!(serial(&again), serial(&till.device));
-    assert!(enrol(&again, &world.link(&again), &[]).is_err());
-    assert!(world.server().log().contains("serial-live"), "{}", world.server().log());
-    again.stop_courier();
-    till.trades("still the one");
-}
-
-#[test]
 fn an_enrolment_again_proves_itself_by_the_old_key_and_leaves_three_keys() {
     let world = World::start();
     let till: Till = Till::with_chip(&world, "again", Token::start());
@@ -71,4 +59,18 @@ fn an_enrolment_again_proves_itself_by_the_old_key_and_leaves_three_keys() {
     assert_eq!(till.shown(&world)["generation"], 2);
     till.trades("as the second generation");
     assert_eq!(till.device.token().public_keys().len(), 3);
+}
+
+#[test]
+fn a_disk_that_was_put_back_opens_an_epoch_twice_and_is_quarantined() {
+    let world = World::start();
+    let mut till = Till::with_chip(&world, "back", Token::start());
+    till.device.kill_agent();
+    let disk = till.device.save_disk();
+    till.device.restart_agent();
+    till.wait_for("Active");
+    till.trades("in the epoch that will be lost");
+    till.device.restore_disk(&disk);
+    till.wait_for("Suspended");
+    assert_eq!(till.shown(&world)["alarm"], "epoch-clone");
 }
