@@ -106,3 +106,21 @@ async fn no_such_token_no_such_module_and_no_program_for_it_are_told_apart() {
         assert!(error.to_string().contains(what), "{error}");
     }
 }
+
+/// An operator's tool, or another agent, may be at the same token.
+#[tokio::test]
+async fn two_processes_at_one_token_see_what_the_other_does() {
+    let rig = Rig::new();
+    let (one, two) = (rig.open(), rig.open());
+    let (one, two) = (one.lane(0), two.lane(0));
+    two.lockout().await.expect("a session");
+    let keys = one.create_token_keys().await.expect("keys");
+    let others = two.create_token_keys().await.expect("keys");
+    signs(&two, &ChipKeys::from(&keys)).await;
+    signs(&one, &ChipKeys::from(&others)).await;
+    one.destroy_token_keys(&keys).await.expect("room again");
+    assert_eq!(two.recognise(&keys).await.unwrap_err().code(), "cleared");
+    assert_eq!(two.sign(&keys.signing, [1; 32]).await.unwrap_err().code(), "cleared");
+    signs(&one, &ChipKeys::from(&others)).await;
+    two.recognise(&others).await.expect("the same token");
+}
