@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
+use twinseal_hardware::AuthValue;
 use twinseal_scheme::enrol::UserInfo;
 use twinseal_scheme::message::Opened;
 
@@ -145,6 +146,17 @@ impl Agent {
         let (caller, link) = (caller.clone(), link.to_owned());
         let begin = |engine: Arc<Engine>| async move { engine.recover(&caller, &link).await };
         Ok(self.bounded(self.whole(begin).await?))
+    }
+
+    /// Gives the token its PIN: it is tried once, and known from then on until the agent ends.
+    /// The caller has been authorised already.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] of a TPM, [`Kind::Rejected`] where no PIN is wanted, and those of
+    /// the chip: [`Kind::ChipUnauthorised`] for a wrong one.
+    pub async fn unlock(&self, caller: &Caller, pin: AuthValue) -> Result<(), Error> {
+        let caller = caller.clone();
+        self.whole(move |engine| async move { engine.unlock(&caller, pin).await }).await
     }
 
     /// Ends the job of an enrolment when it takes too long.

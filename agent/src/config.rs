@@ -45,7 +45,7 @@ pub struct HardwareConfig {
     /// `pkcs11:token=till?module-path=/usr/lib/softhsm/libsofthsm2.so`.
     pub token: Option<String>,
     /// File with the token's PIN, mode 0600. Without it the systemd credential `token-pin` is
-    /// used.
+    /// used; without either the PIN is asked for ([`Agent::unlock`](crate::Agent::unlock)).
     pub pin_file: Option<PathBuf>,
     /// Forces the endorsement key at the first use, such as `rsa-2048`.
     pub ek: Option<EkKind>,
@@ -120,7 +120,7 @@ impl HardwareConfig {
             _ => {
                 return Err(Error::new(
                     Kind::InvalidArgument,
-                    "the section hardware wants tcti, or token and its pin_file, and not both",
+                    "the section hardware wants tcti, or token and perhaps pin_file, and not both",
                 )
                 .and("correct it"));
             }

@@ -60,8 +60,8 @@ kinds! {
     ChipLockedOut = "the chip is locked out after wrong authorisations",
         "wait for its recovery time, or let its owner clear the lockout";
     /// An authorisation was set in the chip that the configuration does not have.
-    ChipUnauthorised = "the chip wants an authorisation that is not configured",
-        "put it into hardware.owner_auth_file or hardware.endorsement_auth_file, and start the agent again";
+    ChipUnauthorised = "the chip wants an authorisation or a PIN that is not configured",
+        "see `twinseal status`, which says what to do";
     /// Too much waits.
     Busy = "too much is waiting", "try again shortly";
     /// Longer than allowed.
@@ -151,7 +151,7 @@ impl From<hardware::Error> for Error {
                 "deadline" => Kind::Timeout,
                 "unauthorised" => Kind::ChipUnauthorised,
                 "locked-out" => Kind::ChipLockedOut,
-                "incapable" | "full" => Kind::Rejected,
+                "incapable" | "full" | "unwanted" => Kind::Rejected,
                 _ => Kind::Internal,
             },
             hardware::Error::Rejected { .. } => Kind::Rejected,

@@ -29,7 +29,7 @@ pub enum State {
     ChipRolledBack,
     /// The chip is locked out.
     ChipLockedOut,
-    /// The chip wants an authorisation that is not configured.
+    /// The chip wants an authorisation, or a PIN, that is not configured.
     ChipUnauthorised,
 }
 

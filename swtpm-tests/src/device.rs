@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use crate::abrmd;
-use crate::bus::{Bus, User};
+use crate::bus::{Bus, BusBuilder, User};
 use crate::chip::Chip;
 use crate::daemon::Daemon;
 use crate::module::Module;
@@ -21,6 +21,9 @@ use crate::token::Token;
 
 /// What polkit calls enrolment.
 pub const ENROL: &str = "org.twinseal.enrol";
+
+/// What polkit calls giving a token its PIN.
+pub const UNLOCK: &str = "org.twinseal.unlock";
 
 const NAME: &str = "org.twinseal.Agent1";
 const ROOT: &str = "/org/twinseal/Agent1";
@@ -110,7 +113,7 @@ impl DeviceBuilder {
         self
     }
 
-    /// Who may enrol the device; [`User::Operator`] alone unless said otherwise.
+    /// Who may enrol the device and give its token the PIN; [`User::Operator`] alone unless said otherwise.
     #[must_use]
     pub fn may_enrol(mut self, users: &[User]) -> Self {
         self.enrollers = users.to_vec();
@@ -176,7 +179,8 @@ impl DeviceBuilder {
     pub fn start(self) -> Device {
         let chip = self.chip.unwrap_or_else(Chip::start);
         let product = |file: &str| PathBuf::from(product_file(file));
-        let bus = self.enrollers.iter().fold(Bus::builder(), |bus, user| bus.allow(*user, ENROL));
+        let allow = |bus: BusBuilder, user: &User| bus.allow(*user, ENROL).allow(*user, UNLOCK);
+        let bus = self.enrollers.iter().fold(Bus::builder(), allow);
         let bus = bus
             .bus_policy(product("agent/dist/org.twinseal.Agent1.conf"))
             .bus_policy(abrmd::BUS_POLICY)
@@ -295,12 +299,25 @@ impl Device {
     /// Ends the agent, lets its operator add a line, once, to the section `[hardware]` of its
     /// configuration, and starts it.
     pub fn configure_hardware(&mut self, line: &str) {
+        self.reconfigure(|text| match text.contains(line) {
+            true => text,
+            false => format!("{text}{line}\n"),
+        });
+    }
+
+    /// Ends the agent, lets its operator take a setting out of its configuration, and starts it.
+    pub fn unconfigure(&mut self, setting: &str) {
+        let stays = |line: &&str| line.split(' ').next() != Some(setting);
+        self.reconfigure(|text| {
+            text.lines().filter(stays).map(|line| format!("{line}\n")).collect()
+        });
+    }
+
+    fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
         self.kill_agent();
         let file = own_dir(self.bus.folder()).join("agent.toml");
         let text = fs::read_to_string(&file).expect("the agent's configuration");
-        if !text.contains(line) {
-            fs::write(&file, format!("{text}{line}\n")).expect("a file of ours");
-        }
+        fs::write(&file, change(text)).expect("a file of ours");
         self.restart_agent();
     }
 

@@ -50,7 +50,7 @@ pub use bus::{Bus, BusBuilder, User};
 pub use child::{is_child, rerun, rerun_command};
 pub use chip::{Chip, ChipKind};
 pub use daemon::Daemon;
-pub use device::{Device, DeviceBuilder, ENROL, bytes, keys};
+pub use device::{Device, DeviceBuilder, ENROL, UNLOCK, bytes, keys};
 pub use disk::{Disk, DiskMishap};
 pub use ek_certificate::EkCertificate;
 pub use http::{Api, Reply};

@@ -15,6 +15,9 @@ use crate::{Error, Kind};
 /// The action of enrolling this device (`agent/dist/org.twinseal.policy`).
 pub(super) const ENROL: &str = "org.twinseal.enrol";
 
+/// The action of giving its token the PIN.
+pub(super) const UNLOCK: &str = "org.twinseal.unlock";
+
 /// The users about whom polkit is being asked: about each once at a time, so that nobody keeps it
 /// from answering for others.
 #[derive(Default)]

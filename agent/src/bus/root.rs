@@ -5,14 +5,14 @@ use std::sync::{Arc, LazyLock};
 
 use serde_bytes::ByteBuf;
 use twinseal_client::AGENT_INTERFACE;
-use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::{Connection, OwnedFd, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::interface::Interface;
 use super::object::Request;
 use super::options::{CreateKeyOptions, ExchangeOptions, ImportKeyOptions, NoOptions, OpenOptions};
 use super::polkit;
 use super::tree::{job_path, key_path, object_path, trade_path};
-use crate::{Agent, Caller, Error, Kind, NewKey, Status};
+use crate::{Agent, Caller, Error, Kind, NewKey, Status, pin};
 
 /// The agent as one caller sees it.
 pub(super) struct View {
@@ -27,6 +27,7 @@ pub(super) static INTERFACE: LazyLock<Interface<View>> = LazyLock::new(|| {
     Interface::new(AGENT_INTERFACE)
         .method("Enrol", &["link", "user_info", "options"], &["job"], View::enrol)
         .method("Recover", &["link", "options"], &["job"], View::recover)
+        .method("Unlock", &["pin", "options"], &[], View::unlock)
         .method("Exchange", &["service", "request", "options"], &["reply", "trade"], View::exchange)
         .method("OpenTrade", &["service", "options"], &["trade"], View::open_trade)
         .method("Listen", &["service", "options"], &[], View::listen)
@@ -66,6 +67,12 @@ impl View {
         polkit::authorise(&self.asking, &self.bus, &self.request, polkit::ENROL).await?;
         let job = self.agent.recover(&self.caller, &link).await?;
         Ok((object_path(job_path(self.caller.uid, job))?,))
+    }
+
+    async fn unlock(self: Arc<Self>, (pipe, _): (OwnedFd, NoOptions)) -> Result<(), Error> {
+        polkit::authorise(&self.asking, &self.bus, &self.request, polkit::UNLOCK).await?;
+        let pin = pin::receive(pipe.into()).await?;
+        self.agent.unlock(&self.caller, pin).await
     }
 
     async fn exchange(

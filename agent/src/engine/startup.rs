@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rand_core::OsRng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use twinseal_hardware::ChipKeys;
+use twinseal_hardware::{AuthValue, ChipKeys};
 use twinseal_scheme::epoch::judge::{self, CounterRecord, CounterState};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 
 use super::sealing::{Lane, OpenEpoch};
 use super::{Engine, Origins, lock};
 use crate::store::{Device, Epoch, Standing};
-use crate::{Error, Kind, State};
+use crate::{Caller, Error, Kind, State};
 
 /// How long to wait before the first try to settle things again, and at the most.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -48,6 +48,19 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Logs in to the token, and goes on with whatever waited for that.
+    pub(crate) async fn unlock(&self, caller: &Caller, pin: AuthValue) -> Result<(), Error> {
+        if !self.is_token() {
+            return Err(Error::new(Kind::InvalidArgument, "a TPM has no PIN")
+                .and("see `twinseal status` for what it wants"));
+        }
+        self.hardware.lane(caller.uid.into()).log_in(pin).await?;
+        tracing::info!(uid = caller.uid, "the token was given its PIN");
+        // What else may be amiss the state says.
+        let _ = self.settle().await;
+        Ok(())
     }
 
     /// Does whatever is to be done so that trades can be made. What fails leaves the agent in a

@@ -34,6 +34,10 @@ pub trait Agent1 {
     #[zbus(allow_interactive_auth)]
     fn recover(&self, link: &str, options: Options<'_>) -> zbus::Result<OwnedObjectPath>;
 
+    /// Gives the token its PIN, which the pipe holds whose read end this is. polkit is asked.
+    #[zbus(allow_interactive_auth)]
+    fn unlock(&self, pin: zbus::Fd<'_>, options: Options<'_>) -> zbus::Result<()>;
+
     /// Sends a request and waits for its reply; gives the reply and the trade that it was.
     /// Options: `outer`, `content_type`, `wait_ms`.
     fn exchange(

@@ -35,6 +35,16 @@ impl<C: Connect> Connected<C> {
         Self { way, connection: None }
     }
 
+    /// The way to it.
+    pub(crate) fn way_mut(&mut self) -> &mut C {
+        &mut self.way
+    }
+
+    /// The connection, where there is one.
+    pub(crate) fn connection(&self) -> Option<&C::Connection> {
+        self.connection.as_ref()
+    }
+
     /// Ends the connection, and begins anew with the next request.
     pub(crate) fn disconnect(&mut self) {
         self.connection = None;

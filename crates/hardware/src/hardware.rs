@@ -9,7 +9,7 @@ use twinseal_scheme::keys::{P256Public, POINT_LEN, RSA_LEN};
 use zeroize::Zeroizing;
 
 use crate::chip::{Chip, ChipKeys, MessageKey};
-use crate::config::{Config, Limits};
+use crate::config::{AuthValue, Config, Limits};
 use crate::description::{Description, Lockout};
 use crate::error::{Change, Error};
 use crate::keys::{ChildKey, DeviceKeys, Ek, EkKind, Key};
@@ -134,6 +134,13 @@ impl Lane {
         self.ask_chip(look).await
     }
 
+    /// Logs in to a token with this PIN, which is tried once, and kept for when the token was away
+    /// unless it is refused. [`TokenFault::PinUnwanted`](crate::TokenFault::PinUnwanted) where the
+    /// PIN is known already; [`Error::Misuse`] of a TPM.
+    pub async fn log_in(&self, pin: AuthValue) -> Result<(), Error> {
+        self.ask_chip(|chip| chip.token()?.log_in(pin)).await
+    }
+
     /// What was found out of the chip is asked anew with the next question: somebody may have
     /// written a certificate.
     pub async fn forget(&self) -> Result<(), Error> {
@@ -217,7 +224,7 @@ impl Lane {
                 tpm.run(|c| c.recognise(keys))
             }
             (Chip::Token(token), ChipKeys::Token(keys)) => {
-                token.disconnect();
+                token.begin_anew();
                 token.run(|p| p.ask(ask::Recognise((**keys).clone())))
             }
             _ => Err(Error::Changed(Change::Replaced)),

@@ -1,5 +1,7 @@
 //! What a guest does on the bus: calls of any form, by name.
 
+use std::os::fd::OwnedFd;
+
 use zbus::wire::{Signature, StructureBuilder};
 use zbus::{Connection, DBusError, Message, OwnedObjectPath, Variant};
 
@@ -104,6 +106,8 @@ fn dull(signature: &Signature) -> Variant<'static> {
         "ay" => Vec::<u8>::new().into(),
         "a{sv}" => std::collections::HashMap::<String, Variant<'static>>::new().into(),
         "v" => Variant::Variant(Box::new(0_u32.into())),
+        // A pipe that nobody writes into.
+        "h" => zbus::Fd::from(OwnedFd::from(std::io::pipe().unwrap().0)).into(),
         "o" => OwnedObjectPath::try_from(ROOT).unwrap().into(),
         other => panic!("no value for {other}: add one"),
     }

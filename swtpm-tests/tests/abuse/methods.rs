@@ -22,7 +22,7 @@ const NOT_ALLOWED: &str = "org.twinseal.Error.NotAllowed";
 const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 
 /// What a stranger's call of each method of the root ends with.
-const METHODS: [(&str, &str); 16] = [
+const METHODS: [(&str, &str); 17] = [
     ("org.freedesktop.DBus.Introspectable.Introspect", ALLOWED),
     ("org.freedesktop.DBus.ObjectManager.GetManagedObjects", ALLOWED),
     ("org.freedesktop.DBus.Peer.Ping", ALLOWED),
@@ -40,6 +40,7 @@ const METHODS: [(&str, &str); 16] = [
     ("org.twinseal.Agent1.OpenTrade", NOT_ALLOWED),
     ("org.twinseal.Agent1.Random", ALLOWED),
     ("org.twinseal.Agent1.Recover", NOT_ALLOWED),
+    ("org.twinseal.Agent1.Unlock", NOT_ALLOWED),
 ];
 
 /// What his reading of each property of the root ends with.

@@ -1,7 +1,7 @@
 //! The hardware crate on a token: what is not the same on every chip (`tests/conformance`).
 
-use twinseal_hardware::{ChipKeys, Error, Hardware, TokenFault};
-use twinseal_swtpm_tests::ModuleMishap;
+use twinseal_hardware::{AuthValue, ChipKeys, Config, Error, Hardware, TokenConfig, TokenFault};
+use twinseal_swtpm_tests::{ModuleMishap, Swtpm};
 
 use crate::rig::{Rig, signs};
 
@@ -85,6 +85,41 @@ async fn a_wrong_pin_is_tried_once() {
         assert!(error.to_string().contains("hardware.pin_file"), "{error}");
     }
     assert_eq!(rig.module.logins(), 1);
+}
+
+#[tokio::test]
+async fn a_pin_that_is_asked_for_is_tried_once_and_kept() {
+    let rig = Rig::new();
+    let config = TokenConfig { pin: None, ..rig.config() };
+    let lane = Hardware::open_token(config).expect("a thread").lane(0);
+    let give = async |pin: &str| {
+        lane.log_in(AuthValue::new(pin.as_bytes().to_vec()).expect("a PIN")).await
+    };
+    assert_eq!(lane.lockout().await, Err(Error::Token(TokenFault::PinWanted)));
+    assert_eq!(rig.module.logins(), 0);
+    for wrong in 1..=2 {
+        assert_eq!(give("wrong").await, Err(Error::Token(TokenFault::PinWrong)));
+        assert_eq!(lane.lockout().await, Err(Error::Token(TokenFault::PinWrong)));
+        assert_eq!(rig.module.logins(), wrong);
+    }
+    assert_eq!(give(rig.token.pin()).await, Ok(()));
+    assert!(lane.lockout().await.is_ok());
+    assert_eq!(give("wrong").await, Err(Error::Token(TokenFault::PinUnwanted)));
+    assert_eq!(rig.module.logins(), 3);
+
+    rig.module.set(ModuleMishap::Removed);
+    assert_eq!(lane.lockout().await, Err(Error::Token(TokenFault::Absent)));
+    rig.module.set(ModuleMishap::None);
+    assert!(lane.lockout().await.is_ok(), "nobody is asked again");
+}
+
+#[tokio::test]
+async fn a_tpm_takes_no_pin() {
+    let chip = Swtpm::start();
+    let config = Config::new(chip.tcti().parse().expect("an address"));
+    let lane = Hardware::open(config).expect("a thread").lane(0);
+    let given = lane.log_in(AuthValue::default()).await;
+    assert!(matches!(given, Err(Error::Misuse(_))), "{given:?}");
 }
 
 #[tokio::test]

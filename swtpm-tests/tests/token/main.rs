@@ -4,5 +4,6 @@
 mod admission;
 mod faults;
 mod hardware;
+mod pin;
 mod process;
 mod rig;

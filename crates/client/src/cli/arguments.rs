@@ -57,6 +57,9 @@ pub(crate) enum Command {
         #[arg(long)]
         abandon: bool,
     },
+    /// Give the agent the PIN of this device's token, where `status` says that it wants it. The PIN
+    /// is typed unseen; where nobody is there to type, it is the first line of standard input.
+    Unlock,
     /// Send a request for a service and wait for the reply.
     Exchange {
         /// The service, such as com.example.till.

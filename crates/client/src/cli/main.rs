@@ -11,6 +11,7 @@ mod own;
 mod receipts;
 mod recover;
 mod trades;
+mod unlock;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ async fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Recover { link, abandon } => {
             recover::recover(link.as_deref().unwrap_or_default(), abandon, arguments.json).await
         }
+        Command::Unlock => unlock::unlock().await,
         Command::Exchange { service, request, payload, order, wait, output } => {
             let exchange = trades::Exchange { service, request, payload, order, wait, output };
             trades::exchange(exchange).await

@@ -23,6 +23,10 @@ pub enum TokenFault {
     Absent,
     /// Several tokens fit the address.
     Ambiguous,
+    /// No PIN is known: somebody has to give one.
+    PinWanted,
+    /// A PIN was given where none is wanted. It was not tried.
+    PinUnwanted,
     /// The PIN is wrong. It is not tried again.
     PinWrong,
     /// A last wrong PIN would lock the token, so none is tried.
@@ -54,11 +58,13 @@ impl TokenFault {
             TokenFault::Module(_) | TokenFault::Absent | TokenFault::Ambiguous => "absent",
             TokenFault::Crashed => "crashed",
             TokenFault::Hung => "deadline",
-            TokenFault::PinWrong
+            TokenFault::PinWanted
+            | TokenFault::PinWrong
             | TokenFault::PinLastTry
             | TokenFault::PinUnanswered
             | TokenFault::PinUnset => "unauthorised",
             TokenFault::PinLocked => "locked-out",
+            TokenFault::PinUnwanted => "unwanted",
             TokenFault::Full => "full",
             TokenFault::Incapable(_) => "incapable",
             TokenFault::Lost | TokenFault::Failed(_) => "failed",
@@ -90,17 +96,23 @@ impl fmt::Display for TokenFault {
             TokenFault::Ambiguous => f.write_str(
                 "several tokens fit: add serial= to hardware.token, as pkcs11-tool --list-slots shows it",
             ),
+            TokenFault::PinWanted => f.write_str(
+                "the token's PIN is not configured: give it with `twinseal unlock`",
+            ),
+            TokenFault::PinUnwanted => f.write_str(
+                "the token's PIN is known, so this one was not tried: see what `twinseal status` says",
+            ),
             TokenFault::PinWrong => f.write_str(
-                "the token refuses its PIN, which is not tried again: put the right one into the file that hardware.pin_file names, and start the agent again",
+                "the token refuses its PIN, which is not tried again: give the right one with `twinseal unlock`, and correct the file that hardware.pin_file names where there is one",
             ),
             TokenFault::PinLastTry => f.write_str(
-                "the token has one try left for its PIN, which is not used up: log in by hand with pkcs11-tool --login, then start the agent again",
+                "the token has one try left for its PIN, which is not used up: log in by hand with pkcs11-tool --login, then give the PIN with `twinseal unlock`",
             ),
             TokenFault::PinUnanswered => f.write_str(
-                "the token's module has ended twice when it was given the PIN, which is not tried again: log in by hand with pkcs11-tool --login, then start the agent again",
+                "the token's module has ended twice when it was given the PIN, which is not tried again: log in by hand with pkcs11-tool --login, then give the PIN with `twinseal unlock`",
             ),
             TokenFault::PinLocked => f.write_str(
-                "the token's PIN is locked: set a new one as its security officer, then start the agent again",
+                "the token's PIN is locked: set a new one as its security officer, then give it with `twinseal unlock`",
             ),
             TokenFault::PinUnset => f.write_str(
                 "the token's PIN has not been set, or must be changed: set it with pkcs11-tool --init-pin",

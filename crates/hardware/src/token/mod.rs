@@ -49,8 +49,8 @@ const LOGINS_UNANSWERED: u32 = 2;
 pub struct TokenConfig {
     /// Which token, and the module that reaches it.
     pub address: TokenAddress,
-    /// The PIN of its user.
-    pub pin: AuthValue,
+    /// The PIN of its user. Without one it does nothing before [`Lane::log_in`](crate::Lane::log_in).
+    pub pin: Option<AuthValue>,
     /// How many requests may wait, and how long.
     pub limits: Limits,
     /// The program that is started for the module: with the argument [`TOKEN_MODULE`] it does
@@ -60,14 +60,29 @@ pub struct TokenConfig {
 
 impl TokenConfig {
     /// The default limits, and this very program for the module.
-    pub fn new(address: TokenAddress, pin: AuthValue) -> Self {
+    pub fn new(address: TokenAddress, pin: impl Into<Option<AuthValue>>) -> Self {
         let program = PathBuf::from("/proc/self/exe");
-        Self { address, pin, limits: Limits::default(), program }
+        Self { address, pin: pin.into(), limits: Limits::default(), program }
     }
 }
 
 /// A token that is connected to when it is needed.
 pub(crate) type Token = Connected<Starter>;
+
+impl Token {
+    /// Logs in with this PIN where one is wanted: once, and whenever the token was away.
+    pub(crate) fn log_in(&mut self, pin: AuthValue) -> Result<(), Error> {
+        self.way_mut().take_pin(pin)?;
+        self.attempt(|_| Ok(()))
+    }
+
+    /// Ends the session, unless nothing was asked in it yet.
+    pub(crate) fn begin_anew(&mut self) {
+        if self.connection().is_some_and(Process::has_served) {
+            self.disconnect();
+        }
+    }
+}
 
 /// Starts processes for the module, as long as that can do no harm.
 pub(crate) struct Starter {
@@ -85,11 +100,22 @@ impl Starter {
         Self { config, cut, refused: None, logins_unanswered: 0, rests: None }
     }
 
+    /// From now on it is this one, of which nothing is known yet.
+    fn take_pin(&mut self, pin: AuthValue) -> Result<(), TokenFault> {
+        if self.config.pin.is_some() && self.refused.is_none() {
+            return Err(TokenFault::PinUnwanted);
+        }
+        self.config.pin = Some(pin);
+        (self.refused, self.logins_unanswered, self.rests) = (None, 0, None);
+        Ok(())
+    }
+
     /// Logs in, but never twice with a PIN that was refused: a few times more would lock it.
     fn start(&mut self) -> Result<Process, Error> {
+        let Some(pin) = &self.config.pin else { return Err(TokenFault::PinWanted.into()) };
         let mut process = Process::start(&self.config, &self.cut)?;
         process.open(&self.config.address)?;
-        let logged_in = process.log_in(&self.config.pin);
+        let logged_in = process.log_in(pin);
         match &logged_in {
             Err(Error::Token(TokenFault::Crashed | TokenFault::Hung)) => {
                 self.logins_unanswered += 1;
@@ -124,7 +150,7 @@ impl Connect for Starter {
         let started = self.start();
         match &started {
             Err(Error::Token(fault)) if fault.is_about_the_pin() => {
-                self.refused = Some(fault.clone());
+                (self.refused, self.config.pin) = (Some(fault.clone()), None);
             }
             Err(error) => self.let_rest(error),
             Ok(_) => {}
