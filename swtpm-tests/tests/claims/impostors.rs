@@ -54,7 +54,13 @@ fn a_modified_agent_that_states_the_true_serial_is_refused_by_the_server() {
     trades(&till);
     let thief = Thief::of(&till.device);
     let copy = till.device.chip().copy();
+    assert_eq!(thief.agrees(&copy), Ok(()));
     copy.take_serial_away();
+    let refusal = match copy.kind() {
+        ChipKind::Tpm => "replaced",
+        ChipKind::Token(_) => "cleared",
+    };
+    assert_eq!(thief.agrees(&copy), Err(refusal));
     // To everybody who believes in keys alone this is the true device.
     assert!(thief.openssl_believes(&copy, b"I am the true device"));
     let door = Api::new(world.server().device_address(), "none");

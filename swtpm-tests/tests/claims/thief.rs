@@ -89,6 +89,14 @@ impl Thief {
         secret.expect("the key loads and works")
     }
 
+    /// Whether the chip computes what the true device's serial layer hangs on; else the code of its
+    /// refusal.
+    pub fn agrees(&self, chip: &Chip) -> Result<(), &'static str> {
+        let point = *self.point.point();
+        let secret = on(chip, async |lane| lane.agree_serial(&self.keys, point).await);
+        secret.map(drop).map_err(|error| error.code())
+    }
+
     /// The server's signing key, as the device has pinned it.
     pub fn server_signing(&self) -> &P256Public {
         &self.server_keys.signing
