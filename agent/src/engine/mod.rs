@@ -147,7 +147,10 @@ impl Engine {
     /// Sets the state that an error stands for, if it stands for one.
     pub(crate) fn note(&self, error: &Error) {
         if let Some(state) = State::of_error(error.kind) {
-            self.set_state(state, error.to_string());
+            // A kind's own words say less than what stands there already.
+            if self.current_status().state != state || *error != Error::from(error.kind) {
+                self.set_state(state, error.to_string());
+            }
             self.unsettled.notify_one();
         }
     }
