@@ -1,7 +1,8 @@
 //! A PIN that is asked for: who gives it, how, and what nobody sees of it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::process::{Output, Stdio};
 
 use twinseal_swtpm_tests::till::{APP, SERVICE, Till, until};
@@ -54,10 +55,12 @@ fn it_is_tried_once_and_only_an_administrators() {
     let message = till.wait_for("ChipUnauthorised");
     assert!(message.contains("twinseal unlock"), "{message}");
     assert_eq!(module.logins(), 1, "not tried again");
+    assert!(!is_in_memory(&till, WRONG), "forgotten");
 
     let (code, said) = unlock(&till, User::Operator, right);
     assert_eq!((code, module.logins()), (Some(0), 2), "{said}");
     assert!(said.contains("\"Active\""), "{said}");
+    assert!(is_in_memory(&till, right), "for when the token was away");
     till.trades("unlocked");
     let (code, said) = unlock(&till, User::Operator, WRONG);
     assert_eq!((code, module.logins()), (Some(9), 2), "not wanted any more: {said}");
@@ -79,6 +82,21 @@ fn watching_log(till: &Till) -> String {
     let mut log = String::new();
     let file = File::open(till.device.bus().folder().join("monitor.log"));
     file.and_then(|mut file| file.read_to_string(&mut log)).map(|_| log).unwrap_or_default()
+}
+
+/// Whether the agent holds it somewhere in memory that it can write.
+fn is_in_memory(till: &Till, pin: &str) -> bool {
+    let pid = till.device.agent_pid();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let number = |hex| u64::from_str_radix(hex, 16).unwrap();
+    let writable = maps.lines().filter(|line| line.contains(" rw"));
+    writable.filter_map(|line| line.split(' ').next()?.split_once('-')).any(|(from, to)| {
+        let mut bytes = vec![0; usize::try_from(number(to) - number(from)).unwrap()];
+        // What was unmapped meanwhile is gone.
+        let _ = memory.read_exact_at(&mut bytes, number(from));
+        bytes.windows(pin.len()).any(|window| window == pin.as_bytes())
+    })
 }
 
 #[test]
