@@ -6,18 +6,21 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use twinseal_scheme::tpm::{Curve, Public, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::at_rest::{Reader, Writer};
+use crate::chip::Chip;
 use crate::config::AuthValue;
 use crate::error::Error;
 use crate::hardware::Lane;
 use crate::key_file::KeyFile;
 use crate::keys::{Child, Ek};
+use crate::token::TokenApplicationKey;
 
 /// What an application's key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
     /// NIST P-256.
     EccP256,
@@ -32,7 +35,7 @@ pub enum KeyAlgorithm {
 }
 
 /// What an application's key may do. A chip refuses everything else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Uses {
     /// Sign digests; for [`KeyAlgorithm::HmacSha256`], authenticate data.
     pub sign: bool,
@@ -41,7 +44,7 @@ pub struct Uses {
 }
 
 /// A hash function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Hash {
     /// SHA-1: for OAEP, which does not need it to be free of collisions, and nothing else.
     Sha1,
@@ -54,7 +57,7 @@ pub enum Hash {
 }
 
 /// How a digest is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SignScheme {
     /// ECDSA (FIPS 186-5) over a digest of 20 to 64 bytes.
     Ecdsa,
@@ -67,15 +70,25 @@ pub enum SignScheme {
     HmacSha256,
 }
 
-/// An application's key at rest. It is worth nothing without the chip.
+/// An application's key at rest, in a chip of either kind. It is worth nothing without the chip.
+#[derive(Clone, Debug)]
+pub enum ApplicationKey {
+    /// In a TPM.
+    Tpm(TpmApplicationKey),
+    /// In a token.
+    Token(Box<TokenApplicationKey>),
+}
+
+/// An application's key at rest, of a TPM.
 #[derive(Clone)]
-pub struct ApplicationKey {
+pub struct TpmApplicationKey {
     pub(crate) child: Arc<Child>,
     algorithm: KeyAlgorithm,
 }
 
 /// The longest digest, key and signature are far below; what a chip takes for HMAC at once.
 const DATA_LEN_MAX: usize = 1024;
+const TITLE: &[u8] = b"twinseal application key 1";
 /// TPM_ALG_KEYEDHASH (TPM 2.0 Library Part 2, section 6.3).
 const KEYED_HASH: [u8; 2] = [0x00, 0x08];
 /// TPMA_OBJECT (Part 2, section 8.3).
@@ -185,22 +198,66 @@ impl SignScheme {
 }
 
 impl ApplicationKey {
+    /// What it is.
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        match self {
+            ApplicationKey::Tpm(key) => key.algorithm,
+            ApplicationKey::Token(key) => key.algorithm,
+        }
+    }
+
+    /// What it may do.
+    pub fn uses(&self) -> Uses {
+        match self {
+            ApplicationKey::Tpm(key) => key.uses(),
+            ApplicationKey::Token(key) => key.uses,
+        }
+    }
+
+    /// Its public half; `None` for HMAC, which has none.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        match self {
+            ApplicationKey::Tpm(key) => key.public_key(),
+            ApplicationKey::Token(key) => key.public.clone(),
+        }
+    }
+
+    /// The key for the agent's encrypted state.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        match self {
+            ApplicationKey::Tpm(key) => {
+                let mut writer = Writer::new(TITLE);
+                key.child.write(&mut writer);
+                writer.finish()
+            }
+            ApplicationKey::Token(key) => key.to_bytes(),
+        }
+    }
+
+    /// What [`ApplicationKey::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when it is anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        if let Ok(key) = TokenApplicationKey::from_bytes(bytes) {
+            return Ok(key.into());
+        }
+        let mut reader = Reader::new(TITLE, bytes)?;
+        let child = Child::read(&mut reader)?;
+        reader.finish()?;
+        TpmApplicationKey::new(child).map(ApplicationKey::Tpm)
+    }
+}
+
+impl TpmApplicationKey {
     pub(crate) fn new(child: Child) -> Result<Self, Error> {
         let algorithm =
             algorithm_of(&child.public).ok_or(Error::Misuse("a key of an unknown algorithm"))?;
         Ok(Self { child: Arc::new(child), algorithm })
     }
 
-    /// What it is.
-    pub fn algorithm(&self) -> KeyAlgorithm {
+    pub(crate) fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
-    }
-
-    /// What it may do.
-    pub fn uses(&self) -> Uses {
-        let attributes = self.child.public.get(4..8).and_then(|bytes| bytes.try_into().ok());
-        let attributes = attributes.map_or(0, u32::from_be_bytes);
-        Uses { sign: attributes & SIGN != 0, decrypt: attributes & DECRYPT != 0 }
     }
 
     /// Its TPMT_PUBLIC.
@@ -213,40 +270,57 @@ impl ApplicationKey {
         &self.child.parent
     }
 
-    /// Its public half; `None` for HMAC, which has none.
-    pub fn public_key(&self) -> Option<PublicKey> {
+    fn uses(&self) -> Uses {
+        let attributes = self.child.public.get(4..8).and_then(|bytes| bytes.try_into().ok());
+        let attributes = attributes.map_or(0, u32::from_be_bytes);
+        Uses { sign: attributes & SIGN != 0, decrypt: attributes & DECRYPT != 0 }
+    }
+
+    fn public_key(&self) -> Option<PublicKey> {
         Public::parse(&self.child.public).ok().map(|public| public.key().clone())
     }
+}
 
-    /// The key for the agent's encrypted state.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut writer = Writer::new(b"twinseal application key 1");
-        self.child.write(&mut writer);
-        writer.finish()
-    }
-
-    /// What [`ApplicationKey::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// [`Error::Misuse`] when it is anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader::new(b"twinseal application key 1", bytes)?;
-        let child = Child::read(&mut reader)?;
-        reader.finish()?;
-        Self::new(child)
+impl Uses {
+    /// Whether a key can be made for them.
+    pub(crate) fn check(self, algorithm: KeyAlgorithm) -> Result<(), Error> {
+        let is_hmac = algorithm == KeyAlgorithm::HmacSha256;
+        match !(self.sign || self.decrypt) || (is_hmac && self.decrypt) {
+            true => Err(Error::Misuse("a key of this algorithm cannot be made for these uses")),
+            false => Ok(()),
+        }
     }
 }
 
-impl fmt::Debug for ApplicationKey {
+impl From<&ApplicationKey> for ApplicationKey {
+    fn from(key: &ApplicationKey) -> Self {
+        key.clone()
+    }
+}
+
+impl From<&TpmApplicationKey> for ApplicationKey {
+    fn from(key: &TpmApplicationKey) -> Self {
+        ApplicationKey::Tpm(key.clone())
+    }
+}
+
+impl From<TokenApplicationKey> for ApplicationKey {
+    fn from(key: TokenApplicationKey) -> Self {
+        ApplicationKey::Token(Box::new(key))
+    }
+}
+
+impl fmt::Debug for TpmApplicationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApplicationKey({})", self.algorithm.word())
+        write!(f, "TpmApplicationKey({})", self.algorithm.word())
     }
 }
 
-/// Beside the errors of every request: [`Error::Rejected`] of `TPM2_Load` when the key is of
-/// another chip, or of before this one was cleared; [`Error::Misuse`] for what the key is not for.
+/// Beside the errors of every request: [`Error::Rejected`] of `TPM2_Load`, or [`Error::Changed`],
+/// when the key is of another chip, or of before this one was cleared; [`Error::Misuse`] for what
+/// the key is not for; of a token, [`TokenFault::Incapable`](crate::TokenFault) for what it cannot.
 impl Lane {
-    /// Makes a key, in a session that `ek`, which is this chip's, vouches for. Nothing of it
+    /// Makes a key in a TPM, in a session that `ek`, which is this chip's, vouches for. Nothing of it
     /// stays behind in the chip. Its authValue is empty: what guards it is the chip, and what
     /// the agent lets callers do.
     ///
@@ -258,11 +332,8 @@ impl Lane {
         ek: &Ek,
         algorithm: KeyAlgorithm,
         uses: Uses,
-    ) -> Result<ApplicationKey, Error> {
-        let is_hmac = algorithm == KeyAlgorithm::HmacSha256;
-        if !(uses.sign || uses.decrypt) || (is_hmac && uses.decrypt) {
-            return Err(Error::Misuse("a key of this algorithm cannot be made for these uses"));
-        }
+    ) -> Result<TpmApplicationKey, Error> {
+        uses.check(algorithm)?;
         let ek = ek.clone();
         let lane = self.making_keys();
         lane.ask(move |chip| chip.run(|c| c.create_application_key(&ek, algorithm, uses))).await
@@ -280,7 +351,7 @@ impl Lane {
         ek: &Ek,
         file: KeyFile,
         auth: AuthValue,
-    ) -> Result<ApplicationKey, Error> {
+    ) -> Result<TpmApplicationKey, Error> {
         let ek = ek.clone();
         self.ask(move |chip| chip.run(|c| c.import_application_key(&ek, &file, &auth))).await
     }
@@ -289,20 +360,22 @@ impl Lane {
     /// as the modulus has; HMAC 32.
     pub async fn sign_digest(
         &self,
-        key: &ApplicationKey,
+        key: impl Into<ApplicationKey>,
         scheme: SignScheme,
         digest: Vec<u8>,
     ) -> Result<Vec<u8>, Error> {
-        scheme.check(key.algorithm, &digest)?;
-        let key = key.clone();
-        let digest = Zeroizing::new(digest);
-        self.ask(move |chip| {
-            chip.run(|c| match scheme {
-                SignScheme::HmacSha256 => c.authenticate_data(&key, &digest),
-                _ => c.sign_digest(&key, scheme, &digest),
-            })
-        })
-        .await
+        let (key, digest) = (key.into(), Zeroizing::new(digest));
+        scheme.check(key.algorithm(), &digest)?;
+        let sign = move |chip: &mut Chip| match &key {
+            ApplicationKey::Tpm(key) => chip.tpm()?.run(|c| match scheme {
+                SignScheme::HmacSha256 => c.authenticate_data(key, &digest),
+                _ => c.sign_digest(key, scheme, &digest),
+            }),
+            ApplicationKey::Token(key) => {
+                chip.token()?.run(|p| p.sign_digest(key, scheme, &digest))
+            }
+        };
+        self.ask_chip(sign).await
     }
 
     /// Opens what was encrypted by RSAES-OAEP (RFC 8017, section 7.1), whose two hashes are
@@ -313,37 +386,50 @@ impl Lane {
     /// was.
     pub async fn decrypt_oaep(
         &self,
-        key: &ApplicationKey,
+        key: impl Into<ApplicationKey>,
         hash: Hash,
         label: Vec<u8>,
         ciphertext: Vec<u8>,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        if key.algorithm.modulus_len() != Some(ciphertext.len()) {
+        let key = key.into();
+        if key.algorithm().modulus_len() != Some(ciphertext.len()) {
             return Err(Error::Misuse("a ciphertext is as long as its RSA key"));
         }
         if label.last().is_some_and(|byte| *byte != 0) || label.len() > 64 {
             return Err(Error::Misuse("a label of at most 64 bytes ends with a byte of zero"));
         }
-        let key = key.clone();
-        self.ask(move |chip| chip.run(|c| c.decrypt_oaep(&key, hash, &label, &ciphertext))).await
+        let open = move |chip: &mut Chip| match &key {
+            ApplicationKey::Tpm(key) => {
+                chip.tpm()?.run(|c| c.decrypt_oaep(key, hash, &label, &ciphertext))
+            }
+            ApplicationKey::Token(key) => {
+                chip.token()?.run(|p| p.decrypt_oaep(key, hash, &label, &ciphertext))
+            }
+        };
+        self.ask_chip(open).await
     }
 
     /// The x coordinate of `peer` (uncompressed: `04 || X || Y`) times the private key, as long
     /// as the curve's field. That the point is on the curve is checked first.
     pub async fn agree_with(
         &self,
-        key: &ApplicationKey,
+        key: impl Into<ApplicationKey>,
         peer: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let curve = key.algorithm.curve().ok_or(Error::Misuse("the key does not agree"))?;
+        let key = key.into();
+        let curve = key.algorithm().curve().ok_or(Error::Misuse("the key does not agree"))?;
         let wrong = Error::Misuse("the other's public key is no uncompressed point of this curve");
         let (x, y) = match peer {
             [0x04, xy @ ..] if xy.len() == 2 * curve.field_len() => xy.split_at(curve.field_len()),
             _ => return Err(wrong),
         };
         PublicKey::ecc(curve, x, y).map_err(|_| wrong)?;
-        let (key, x, y) = (key.clone(), x.to_vec(), y.to_vec());
-        self.ask(move |chip| chip.run(|c| c.agree_with(&key, &x, &y))).await
+        let (x, y, peer) = (x.to_vec(), y.to_vec(), peer.to_vec());
+        let agree = move |chip: &mut Chip| match &key {
+            ApplicationKey::Tpm(key) => chip.tpm()?.run(|c| c.agree_with(key, &x, &y)),
+            ApplicationKey::Token(key) => chip.token()?.run(|p| p.agree_with(key, &peer)),
+        };
+        self.ask_chip(agree).await
     }
 }
 

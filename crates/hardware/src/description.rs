@@ -18,7 +18,7 @@ pub struct Description {
     /// Firmware version; a TPM's attests carry the same number.
     pub firmware_version: u64,
     /// What it can compute that this crate uses: `ecc-p256`, `ecc-p384`, `rsa-2048`, `rsa-3072`,
-    /// `hmac-sha256`. Empty for a token, which this crate uses for the keys of an enrolment only.
+    /// `hmac-sha256`. Of a token, what its mechanisms say; each key is tried when it is made.
     pub algorithms: Vec<String>,
     /// The endorsement keys whose certificate it holds; empty for a token.
     pub certified_eks: Vec<EkKind>,

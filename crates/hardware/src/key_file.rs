@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use twinseal_scheme::tpm::Public;
 
-use crate::application::ApplicationKey;
+use crate::application::TpmApplicationKey;
 use crate::error::Error;
 
 /// What a key file holds.
@@ -26,7 +26,7 @@ const BEGIN: &str = "-----BEGIN TSS2 PRIVATE KEY-----";
 const END: &str = "-----END TSS2 PRIVATE KEY-----";
 /// The object identifier 2.23.133.10.1.3, a loadable key.
 const LOADABLE: [u8; 6] = [0x67, 0x81, 0x05, 0x0a, 0x01, 0x03];
-/// TPM_RH_OWNER: below the primary key of [`ApplicationKey`]'s parent.
+/// TPM_RH_OWNER: below the primary key of [`TpmApplicationKey`]'s parent.
 const OWNER: [u8; 4] = [0x40, 0x00, 0x00, 0x01];
 
 const BOOLEAN: u8 = 0x01;
@@ -45,7 +45,7 @@ const BROKEN: Error = Error::Misuse("this is no TPM 2.0 key file (TSS2 PRIVATE K
 
 impl KeyFile {
     /// The file of a key.
-    pub fn of(key: &ApplicationKey) -> Self {
+    pub fn of(key: &TpmApplicationKey) -> Self {
         Self { public: key.public().to_vec(), private: key.child.private.clone() }
     }
 

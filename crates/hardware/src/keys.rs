@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::application::ApplicationKey;
+use crate::application::TpmApplicationKey;
 use crate::at_rest::{Reader, Writer};
 use crate::error::Error;
 
@@ -144,7 +144,7 @@ pub enum Key {
     /// The serial key.
     Primary(PrimaryKey),
     /// An application's.
-    Application(ApplicationKey),
+    Application(TpmApplicationKey),
 }
 
 impl From<&ChildKey> for Key {
@@ -153,8 +153,8 @@ impl From<&ChildKey> for Key {
     }
 }
 
-impl From<&ApplicationKey> for Key {
-    fn from(key: &ApplicationKey) -> Self {
+impl From<&TpmApplicationKey> for Key {
+    fn from(key: &TpmApplicationKey) -> Self {
         Key::Application(key.clone())
     }
 }

@@ -43,7 +43,7 @@ mod queue;
 mod token;
 mod tpm;
 
-pub use application::{ApplicationKey, Hash, KeyAlgorithm, SignScheme, Uses};
+pub use application::{ApplicationKey, Hash, KeyAlgorithm, SignScheme, TpmApplicationKey, Uses};
 pub use chip::{ChipKeys, MessageKey};
 pub use config::{AuthValue, Config, Limits, Tcti};
 pub use description::{Capacity, Description, Kind, Lockout};
@@ -53,6 +53,7 @@ pub use key_file::KeyFile;
 pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, PrimaryKey};
 pub use queue::Caller;
 pub use token::{
-    TOKEN_MODULE, TokenAddress, TokenConfig, TokenFault, TokenKey, TokenKeys, serve_token_module,
+    TOKEN_MODULE, TokenAddress, TokenApplicationKey, TokenConfig, TokenFault, TokenId, TokenKey,
+    TokenKeys, serve_token_module,
 };
 pub use tpm::TSS_LOG_TARGET;

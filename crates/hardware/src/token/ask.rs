@@ -11,10 +11,12 @@ use serde_bytes::ByteBuf;
 use twinseal_scheme::enrol::TokenIdentity;
 use zeroize::Zeroizing;
 
+use crate::application::{Hash, KeyAlgorithm, SignScheme, Uses};
 use crate::description::{self, Description};
 use crate::error::Error;
+use crate::token::application_key::TokenApplicationKey;
 use crate::token::connection::Connection;
-use crate::token::keys::{TokenKey, TokenKeys};
+use crate::token::keys::{TokenId, TokenKey, TokenKeys};
 use crate::token::wire::{self, Refusal, SecretBytes};
 
 /// A question to a token in which the user has logged in.
@@ -57,7 +59,11 @@ macro_rules! questions {
         }
     };
 }
-questions! { Identity Lockout Describe CreateKeys DestroyKeys Recognise Sign Agree Random }
+questions! {
+    Identity Lockout Describe Random
+    CreateKeys DestroyKeys Recognise Sign Agree
+    CreateApplicationKey SignDigest DecryptOaep AgreeWith Destroy
+}
 
 /// What the token says of itself: manufacturer, model, serial number.
 #[derive(Serialize, Deserialize)]
@@ -163,6 +169,89 @@ impl Ask for Agree {
     fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
         let agreed = connection.agree(&self.key, &self.point)?;
         Ok(SecretBytes(Zeroizing::new(agreed.expose().to_vec())))
+    }
+}
+
+/// A key of an application.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CreateApplicationKey {
+    pub(crate) id: TokenId,
+    pub(crate) algorithm: KeyAlgorithm,
+    pub(crate) uses: Uses,
+}
+
+impl Ask for CreateApplicationKey {
+    type Answer = TokenApplicationKey;
+    const MAKES_KEYS: bool = true;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.create_application_key(self.id, self.algorithm, self.uses)
+    }
+}
+
+/// A signature of an application's key, or a code.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SignDigest {
+    pub(crate) key: TokenApplicationKey,
+    pub(crate) scheme: SignScheme,
+    /// What a code is for may be secret.
+    pub(crate) digest: SecretBytes,
+}
+
+impl Ask for SignDigest {
+    type Answer = SecretBytes;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        let signed = connection.sign_digest(&self.key, self.scheme, &self.digest.0)?;
+        Ok(SecretBytes(signed.into()))
+    }
+}
+
+/// What is in a ciphertext for an application's key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DecryptOaep {
+    pub(crate) key: TokenApplicationKey,
+    pub(crate) hash: Hash,
+    #[serde(with = "serde_bytes")]
+    pub(crate) label: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) ciphertext: Vec<u8>,
+}
+
+impl Ask for DecryptOaep {
+    type Answer = SecretBytes;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        let Self { key, hash, label, ciphertext } = self;
+        connection.decrypt_oaep(&key, hash, &label, &ciphertext).map(SecretBytes)
+    }
+}
+
+/// What a point times an application's key is.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AgreeWith {
+    pub(crate) key: TokenApplicationKey,
+    #[serde(with = "serde_bytes")]
+    pub(crate) point: Vec<u8>,
+}
+
+impl Ask for AgreeWith {
+    type Answer = SecretBytes;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        connection.agree_with(&self.key, &self.point).map(SecretBytes)
+    }
+}
+
+/// Takes whatever has one of these ids away.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Destroy(pub(crate) Vec<TokenId>);
+
+impl Ask for Destroy {
+    type Answer = ();
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        self.0.iter().try_for_each(|id| connection.destroy(id))
     }
 }
 

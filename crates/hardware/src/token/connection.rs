@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Refusal, RvError};
-use cryptoki::mechanism::MechanismType;
+use cryptoki::mechanism::{MechanismInfo, MechanismType};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
@@ -141,6 +141,11 @@ impl Connection {
         })
     }
 
+    /// What it says of a mechanism, if it knows it.
+    pub(super) fn mechanism(&self, mechanism: MechanismType) -> Option<MechanismInfo> {
+        self.module.get_mechanism_info(self.slot, mechanism).ok()
+    }
+
     pub(crate) fn describe(&self) -> Result<Description, Error> {
         let info = self.module.get_token_info(self.slot)?;
         let version = info.firmware_version();
@@ -149,7 +154,7 @@ impl Connection {
             manufacturer: self.identity.manufacturer.clone(),
             model: self.identity.model.clone(),
             firmware_version: u64::from(version.major()) << 8 | u64::from(version.minor()),
-            algorithms: Vec::new(),
+            algorithms: self.algorithms().iter().map(|known| known.word().to_owned()).collect(),
             certified_eks: Vec::new(),
             capacity: Capacity { objects: 0, sessions: 1, objects_loaded: 0, sessions_loaded: 1 },
             lockout: self.lockout()?,

@@ -42,6 +42,8 @@ pub enum TokenFault {
     Full,
     /// It cannot do something that is needed.
     Incapable(Cow<'static, str>),
+    /// It refuses what it was given: a ciphertext that was not made for this key.
+    Rejected,
     /// The session, the login or an object is gone.
     Lost,
     /// Anything else: the function, and the name of the return value.
@@ -67,6 +69,7 @@ impl TokenFault {
             TokenFault::PinUnwanted => "unwanted",
             TokenFault::Full => "full",
             TokenFault::Incapable(_) => "incapable",
+            TokenFault::Rejected => "rejected",
             TokenFault::Lost | TokenFault::Failed(_) => "failed",
         }
     }
@@ -123,6 +126,9 @@ impl fmt::Display for TokenFault {
             TokenFault::Incapable(what) => {
                 write!(f, "the token cannot do {what}: use one that can, or a TPM")
             }
+            TokenFault::Rejected => f.write_str(
+                "the token refuses what it was given: see whether it was made for this key",
+            ),
             TokenFault::Lost => f.write_str("the token has forgotten its session: try again"),
             TokenFault::Failed(what) => {
                 write!(f, "the token failed ({what}): take it out and put it back, or report this")
@@ -166,7 +172,7 @@ fn fault(refusal: &Refusal) -> TokenFault {
         RvError::MechanismInvalid
         | RvError::FunctionNotSupported
         | RvError::CurveNotSupported
-        | RvError::DomainParamsInvalid => TokenFault::incapable("ECDSA and ECDH on P-256"),
+        | RvError::DomainParamsInvalid => TokenFault::incapable("a key of this kind"),
         RvError::SessionHandleInvalid
         | RvError::SessionClosed
         | RvError::UserNotLoggedIn

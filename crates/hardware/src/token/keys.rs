@@ -1,6 +1,5 @@
 //! Keys in a token, as they are kept between two starts.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use twinseal_scheme::enrol::TokenIdentity;
 use twinseal_scheme::keys::P256Public;
 use zeroize::Zeroizing;
@@ -10,6 +9,9 @@ use crate::error::Error;
 
 const TITLE: &[u8] = b"twinseal token keys 1";
 const TITLE_OF_ONE: &[u8] = b"twinseal token key 1";
+
+/// CKA_ID of whatever belongs together in a token: drawn at random.
+pub type TokenId = [u8; 16];
 
 /// Everything that a token holds for one enrolment. It is worth nothing without the token, and
 /// holds no secret: the PIN is what authorises the use.
@@ -29,7 +31,7 @@ pub struct TokenKeys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenKey {
     /// CKA_ID of both halves: random.
-    pub(crate) id: [u8; 16],
+    pub(crate) id: TokenId,
     pub(crate) public: P256Public,
 }
 
@@ -111,20 +113,22 @@ impl TokenKeys {
 /// The form in which keys are stored is also that in which they go to the token's process.
 macro_rules! sent_as_stored {
     ($($name:ident)*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_bytes(&self.to_bytes())
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
-                Self::from_bytes(&bytes).map_err(de::Error::custom)
+                Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
             }
         }
     )*};
 }
+pub(super) use sent_as_stored;
+
 sent_as_stored!(TokenKey TokenKeys);
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use twinseal_scheme::keys::P256Public;
 use crate::error::Error;
 use crate::token::connection::Connection;
 use crate::token::failure::TokenFault;
-use crate::token::keys::{TokenKey, TokenKeys};
+use crate::token::keys::{TokenId, TokenKey, TokenKeys};
 
 /// namedCurve prime256v1 (RFC 5480, section 2.1.1.1), DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -84,7 +84,7 @@ impl Connection {
         ]);
         let private = [&both[..], &restrictions(purpose)].concat();
         let pair = self.session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)?;
-        self.check(pair.1, purpose)?;
+        self.check(pair.1, &restrictions(purpose))?;
         let public = self.public_half(pair.0)?;
         self.found.insert(id, pair.1);
         let key = TokenKey { id, public };
@@ -97,8 +97,7 @@ impl Connection {
 
     /// Whether the token has given the private half the attributes that were asked for. What it
     /// does not know it does not tell.
-    fn check(&self, private: ObjectHandle, purpose: Use) -> Result<(), Error> {
-        let asked = restrictions(purpose);
+    pub(super) fn check(&self, private: ObjectHandle, asked: &[Attribute]) -> Result<(), Error> {
         let mut types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
         types.extend([AttributeType::Local, AttributeType::NeverExtractable]);
         let given = self.session.get_attributes(private, &types)?;
@@ -129,7 +128,7 @@ impl Connection {
     }
 
     /// Both halves, and whatever else has this id.
-    fn destroy(&mut self, id: &[u8; 16]) -> Result<(), Error> {
+    pub(super) fn destroy(&mut self, id: &TokenId) -> Result<(), Error> {
         self.found.remove(id);
         for object in self.session.find_objects(&[Attribute::Id(id.to_vec())])? {
             self.session.destroy_object(object)?;

@@ -10,6 +10,8 @@
 //! at each [`recognise`](crate::Lane::recognise), and the result is checked in software.
 
 mod address;
+mod application;
+mod application_key;
 pub(crate) mod ask;
 mod connection;
 mod failure;
@@ -18,6 +20,7 @@ mod making;
 mod process;
 mod requests;
 mod serve;
+mod trial;
 mod wire;
 mod work;
 
@@ -25,8 +28,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use address::TokenAddress;
+pub use application_key::TokenApplicationKey;
 pub use failure::TokenFault;
-pub use keys::{TokenKey, TokenKeys};
+pub use keys::{TokenId, TokenKey, TokenKeys};
 pub(crate) use process::Cut;
 pub use serve::serve_token_module;
 

@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use twinseal_scheme::Secret;
+use zeroize::Zeroizing;
 
+use crate::application::{Hash, SignScheme};
 use crate::config::{AuthValue, Limits};
 use crate::error::Error;
 use crate::hardware::MAKING_KEYS;
 use crate::token::ask::{self, Ask, Question};
 use crate::token::failure::TokenFault;
 use crate::token::wire::{self, Refusal, SecretBytes};
-use crate::token::{TOKEN_MODULE, TokenAddress, TokenConfig, TokenKey};
+use crate::token::{TOKEN_MODULE, TokenAddress, TokenApplicationKey, TokenConfig, TokenKey};
 
 /// How long a process may take to end: first by itself, then when it was killed.
 const ENDING: Duration = Duration::from_secs(1);
@@ -84,6 +86,38 @@ impl Process {
         let agreed = self.ask(ask::Agree { key: key.clone(), point })?;
         // Of that length it was sent.
         Secret::try_from(agreed.0.as_slice()).map_err(|_| TokenFault::Crashed.into())
+    }
+
+    /// See [`Lane::sign_digest`](crate::Lane::sign_digest).
+    pub(crate) fn sign_digest(
+        &mut self,
+        key: &TokenApplicationKey,
+        scheme: SignScheme,
+        digest: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let digest = SecretBytes(digest.to_vec().into());
+        Ok(self.ask(ask::SignDigest { key: key.clone(), scheme, digest })?.0.to_vec())
+    }
+
+    /// See [`Lane::decrypt_oaep`](crate::Lane::decrypt_oaep).
+    pub(crate) fn decrypt_oaep(
+        &mut self,
+        key: &TokenApplicationKey,
+        hash: Hash,
+        label: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let (key, label, ciphertext) = (key.clone(), label.to_vec(), ciphertext.to_vec());
+        Ok(self.ask(ask::DecryptOaep { key, hash, label, ciphertext })?.0)
+    }
+
+    /// See [`Lane::agree_with`](crate::Lane::agree_with).
+    pub(crate) fn agree_with(
+        &mut self,
+        key: &TokenApplicationKey,
+        point: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Ok(self.ask(ask::AgreeWith { key: key.clone(), point: point.to_vec() })?.0)
     }
 
     /// Whether it has ever answered a question.

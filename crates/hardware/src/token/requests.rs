@@ -2,10 +2,13 @@
 
 use twinseal_scheme::enrol::TokenIdentity;
 
+use crate::application::{KeyAlgorithm, Uses};
+use crate::chip::Chip;
 use crate::error::Error;
 use crate::hardware::Lane;
+use crate::token::TokenApplicationKey;
 use crate::token::ask;
-use crate::token::keys::TokenKeys;
+use crate::token::keys::{TokenId, TokenKeys};
 
 /// As those for a TPM; instead of [`Error::Absent`] and [`Error::Failed`] it is [`Error::Token`].
 impl Lane {
@@ -26,12 +29,43 @@ impl Lane {
     /// [`Error::Misuse`] of a TPM.
     pub async fn create_token_keys(&self) -> Result<TokenKeys, Error> {
         // Making is not to be done twice: the connection is brought up by looking first.
-        let make = |chip: &mut crate::chip::Chip| {
+        let make = |chip: &mut Chip| {
             let token = chip.token()?;
             token.run(|p| p.ask(ask::Lockout))?;
             token.attempt(|p| p.ask(ask::CreateKeys))
         };
         self.making_keys().ask_chip(make).await
+    }
+
+    /// Makes an application's key in a token, under an id that is drawn for it. What fails leaves
+    /// nothing there, unless the token's module or this process ends before: then
+    /// [`Lane::destroy_in_token`] does.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] of a TPM.
+    pub async fn create_key_in_token(
+        &self,
+        id: TokenId,
+        algorithm: KeyAlgorithm,
+        uses: Uses,
+    ) -> Result<TokenApplicationKey, Error> {
+        uses.check(algorithm)?;
+        let make = move |chip: &mut Chip| {
+            let token = chip.token()?;
+            token.run(|p| p.ask(ask::Lockout))?;
+            token.attempt(|p| p.ask(ask::CreateApplicationKey { id, algorithm, uses }))
+        };
+        self.making_keys().ask_chip(make).await
+    }
+
+    /// Takes whatever has one of these ids out of the token; does nothing where there is nothing.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] of a TPM.
+    pub async fn destroy_in_token(&self, ids: Vec<TokenId>) -> Result<(), Error> {
+        let destroy =
+            move |chip: &mut Chip| chip.token()?.run(|p| p.ask(ask::Destroy(ids.clone())));
+        self.ask_chip(destroy).await
     }
 
     /// Takes the keys of an enrolment that is over out of the token; does nothing where they are

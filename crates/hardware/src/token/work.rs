@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 use crate::error::{Change, Error};
 use crate::token::connection::Connection;
 use crate::token::failure::TokenFault;
-use crate::token::keys::{TokenKey, TokenKeys};
+use crate::token::keys::{TokenId, TokenKey, TokenKeys};
 
-/// Tag and length of an OCTET STRING around an uncompressed point.
-const OCTET_STRING: [u8; 2] = [0x04, 0x41];
+/// The tag of the OCTET STRING that some want around a point.
+const OCTET_STRING: u8 = 0x04;
 
 impl Connection {
     /// Whether this is the token that made `keys`, whether it still has them, and whether each
@@ -45,6 +45,18 @@ impl Connection {
     /// object that it comes in is destroyed at once.
     pub(crate) fn agree(&mut self, key: &TokenKey, point: &[u8; 65]) -> Result<Secret, Error> {
         let private = self.hold(key)?;
+        let agreed = self.multiply(private, point)?;
+        Secret::try_from(agreed.as_slice())
+            .map_err(|_| TokenFault::incapable("ECDH on P-256").into())
+    }
+
+    /// The X coordinate of a point times a private key, as long as the curve's field.
+    pub(super) fn multiply(
+        &mut self,
+        private: ObjectHandle,
+        point: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let field_len = point.len() / 2;
         let derived = match self.derive(private, point) {
             Err(Refusal::Pkcs11(
                 RvError::MechanismParamInvalid | RvError::ArgumentsBad | RvError::PublicKeyInvalid,
@@ -64,10 +76,10 @@ impl Connection {
         let unusable = TokenFault::incapable("ECDH whose result can be read");
         let agreed = agreed.ok_or(unusable.clone())?;
         // Some leave leading zeros out.
-        let start = 32usize.checked_sub(agreed.len()).ok_or(unusable.clone())?;
-        let mut secret = Zeroizing::new([0; 32]);
+        let start = field_len.checked_sub(agreed.len()).ok_or(unusable.clone())?;
+        let mut secret = Zeroizing::new(vec![0; field_len]);
         secret.get_mut(start..).ok_or(unusable)?.copy_from_slice(&agreed);
-        Ok(Secret::new(*secret))
+        Ok(secret)
     }
 
     /// Random bytes of the token, XORed with as many of the operating system.
@@ -103,9 +115,11 @@ impl Connection {
         }
     }
 
-    fn derive(&self, private: ObjectHandle, point: &[u8; 65]) -> Result<ObjectHandle, Refusal> {
-        let wrapped = [&OCTET_STRING[..], point].concat();
-        let point = if self.wraps_points { &wrapped[..] } else { &point[..] };
+    fn derive(&self, private: ObjectHandle, point: &[u8]) -> Result<ObjectHandle, Refusal> {
+        let field_len = point.len() / 2;
+        // Below 128 bytes, its length is one byte.
+        let wrapped = [&[OCTET_STRING, point.len() as u8], point].concat();
+        let point = if self.wraps_points { &wrapped[..] } else { point };
         let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
         let template = [
             Attribute::Class(ObjectClass::SECRET_KEY),
@@ -113,7 +127,7 @@ impl Connection {
             Attribute::Token(false),
             Attribute::Sensitive(false),
             Attribute::Extractable(true),
-            Attribute::ValueLen(32.into()),
+            Attribute::ValueLen((field_len as u64).into()),
         ];
         match self.session.derive_key(&mechanism, private, &template) {
             // There are tokens that know the length better.
@@ -127,16 +141,24 @@ impl Connection {
         }
     }
 
-    /// The private half.
     fn hold(&mut self, key: &TokenKey) -> Result<ObjectHandle, Error> {
-        if let Some(found) = self.found.get(&key.id) {
+        self.hold_object(&key.id, ObjectClass::PRIVATE_KEY)
+    }
+
+    /// The object with this id: a private half, or a secret.
+    pub(super) fn hold_object(
+        &mut self,
+        id: &TokenId,
+        class: ObjectClass,
+    ) -> Result<ObjectHandle, Error> {
+        if let Some(found) = self.found.get(id) {
             return Ok(*found);
         }
-        let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Id(key.id.to_vec())];
+        let template = [Attribute::Class(class), Attribute::Id(id.to_vec())];
         match self.session.find_objects(&template)?.as_slice() {
             [] => Err(Error::Changed(Change::Cleared)),
             [one] => {
-                self.found.insert(key.id, *one);
+                self.found.insert(*id, *one);
                 Ok(*one)
             }
             _ => Err(TokenFault::Failed("two keys of one id".to_owned()).into()),

@@ -14,7 +14,7 @@ use tss_esapi::structures::{
 use tss_esapi::traits::{Marshall, UnMarshall};
 use zeroize::Zeroizing;
 
-use crate::application::{ApplicationKey, Hash, KeyAlgorithm, SignScheme, Uses};
+use crate::application::{Hash, KeyAlgorithm, SignScheme, TpmApplicationKey, Uses};
 use crate::config::AuthValue;
 use crate::error::{Error, Hierarchy};
 use crate::key_file::KeyFile;
@@ -31,7 +31,7 @@ impl Connection {
         ek: &Ek,
         algorithm: KeyAlgorithm,
         uses: Uses,
-    ) -> Result<ApplicationKey, Error> {
+    ) -> Result<TpmApplicationKey, Error> {
         let template = template_of(algorithm, uses)?;
         let parent_public = self.application_parent(ek)?;
         let session = self.salted(|c| c.hold_ek(ek.kind, &ek.public), Encrypt::Nothing)?;
@@ -42,7 +42,7 @@ impl Connection {
                 context.create(parent, template, None, None, None, None)
             })
             .command("TPM2_Create")?;
-        ApplicationKey::new(Child {
+        TpmApplicationKey::new(Child {
             parent: parent_public,
             public: made.out_public.marshall().command("TPM2_Create")?,
             private: made.out_private.to_vec(),
@@ -57,7 +57,7 @@ impl Connection {
         ek: &Ek,
         file: &KeyFile,
         auth: &AuthValue,
-    ) -> Result<ApplicationKey, Error> {
+    ) -> Result<TpmApplicationKey, Error> {
         const COMMAND: &str = "TPM2_Load";
         let parent_public = self.application_parent(ek)?;
         let session = self.salted(|c| c.hold_ek(ek.kind, &ek.public), Encrypt::Nothing)?;
@@ -74,7 +74,7 @@ impl Connection {
             .map_err(refused)?;
         let private = self.take_auth_off(session, parent, handle, auth);
         self.context.flush_context(handle.into()).command("TPM2_FlushContext")?;
-        ApplicationKey::new(Child {
+        TpmApplicationKey::new(Child {
             parent: parent_public,
             public: file.public.clone(),
             private: private?.to_vec(),
@@ -116,7 +116,7 @@ impl Connection {
     /// the authValue is empty, and no more than for messages where it is not.
     pub(crate) fn sign_digest(
         &mut self,
-        key: &ApplicationKey,
+        key: &TpmApplicationKey,
         scheme: SignScheme,
         digest: &[u8],
     ) -> Result<Vec<u8>, Error> {
@@ -140,7 +140,7 @@ impl Connection {
     /// key, both ways are encrypted.
     pub(crate) fn authenticate_data(
         &mut self,
-        key: &ApplicationKey,
+        key: &TpmApplicationKey,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let (session, handle) = self.hold_in_session(key, Encrypt::Both)?;
@@ -158,7 +158,7 @@ impl Connection {
     /// Opens a ciphertext (TPM2_RSA_Decrypt, Part 3, section 14.3), encrypted on its way back.
     pub(crate) fn decrypt_oaep(
         &mut self,
-        key: &ApplicationKey,
+        key: &TpmApplicationKey,
         hash: Hash,
         label: &[u8],
         ciphertext: &[u8],
@@ -188,7 +188,7 @@ impl Connection {
     /// encrypted on its way back.
     pub(crate) fn agree_with(
         &mut self,
-        key: &ApplicationKey,
+        key: &TpmApplicationKey,
         x: &[u8],
         y: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -208,7 +208,7 @@ impl Connection {
     /// Loads a key beside a salted session that encrypts as `direction` says.
     fn hold_in_session(
         &mut self,
-        key: &ApplicationKey,
+        key: &TpmApplicationKey,
         direction: Encrypt,
     ) -> Result<(AuthSession, KeyHandle), Error> {
         let session = self.salted(|c| c.hold_application_parent(key.parent()), direction)?;

@@ -11,7 +11,7 @@ use tss_esapi::interface_types::session_handles::AuthSession;
 use tss_esapi::structures::{Auth, Private, Public};
 use tss_esapi::traits::{Marshall, UnMarshall};
 
-use crate::application::ApplicationKey;
+use crate::application::TpmApplicationKey;
 use crate::error::{Change, Error, Hierarchy};
 use crate::keys::{Child, EkKind, Primary};
 use crate::tpm::connection::{Connection, Loaded};
@@ -29,7 +29,7 @@ impl Connection {
     }
 
     /// Loads an application's key, unless it is.
-    pub(super) fn hold_application(&mut self, key: &ApplicationKey) -> Result<KeyHandle, Error> {
+    pub(super) fn hold_application(&mut self, key: &TpmApplicationKey) -> Result<KeyHandle, Error> {
         self.hold_below(&key.child, Self::hold_application_parent)
     }
 
