@@ -151,7 +151,7 @@ impl From<hardware::Error> for Error {
                 "deadline" => Kind::Timeout,
                 "unauthorised" => Kind::ChipUnauthorised,
                 "locked-out" => Kind::ChipLockedOut,
-                "incapable" | "full" | "unwanted" => Kind::Rejected,
+                "incapable" | "full" | "rejected" | "unwanted" => Kind::Rejected,
                 _ => Kind::Internal,
             },
             hardware::Error::Rejected { .. } => Kind::Rejected,

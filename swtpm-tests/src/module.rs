@@ -20,6 +20,8 @@ pub enum ModuleMishap {
     Crash,
     /// A login does.
     Faint,
+    /// Whoever uses it is killed when a key has been made.
+    Orphan,
     /// The token was taken out.
     Removed,
     /// It has no room for keys.

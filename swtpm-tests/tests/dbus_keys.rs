@@ -3,12 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use twinseal_swtpm_tests::{Device, User, World, bytes};
+use twinseal_swtpm_tests::{Desk, Device, User, World, bytes};
 
 /// Both in the group `twinseal-keys`, 1503.
 const ONE: User = User::App(2001);
@@ -135,60 +133,10 @@ fn a_key_of_a_cleared_chip_is_over() {
     assert!(call(&device, ONE, &old, &calls()[6]).is_ok(), "it can be deleted");
 }
 
-struct Desk<'a> {
-    device: &'a Device,
-    folder: PathBuf,
-}
-
-impl Desk<'_> {
-    fn of(device: &Device) -> Desk<'_> {
-        let folder = device.bus().folder().join("desk");
-        fs::create_dir_all(&folder).unwrap();
-        chown(&folder, Some(ONE.uid()), Some(ONE.uid())).unwrap();
-        Desk { device, folder }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).to_str().unwrap().to_owned()
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) -> String {
-        fs::write(self.folder.join(name), bytes).unwrap();
-        self.file(name)
-    }
-
-    /// Exit code and object of `twinseal --json key`.
-    fn try_key(&self, arguments: &[&str]) -> (i32, Value) {
-        let all = [&["--json", "key"], arguments].concat();
-        let output = self.device.run(ONE, "twinseal", &all);
-        let json = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|_| panic!("{arguments:?}: {output:?}"));
-        (output.status.code().unwrap(), json)
-    }
-
-    #[track_caller]
-    fn key(&self, arguments: &[&str]) -> Value {
-        let (code, json) = self.try_key(arguments);
-        assert_eq!(code, 0, "{arguments:?}: {json}");
-        json
-    }
-
-    fn create(&self, arguments: &[&str]) -> String {
-        let made = self.key(&[&["create"], arguments].concat());
-        made["key"].as_str().unwrap().to_owned()
-    }
-
-    fn openssl(&self, arguments: &[&str]) -> bool {
-        let mut openssl = Command::new("openssl");
-        let output = openssl.current_dir(&self.folder).args(arguments).output().unwrap();
-        output.status.success()
-    }
-}
-
 #[test]
 fn the_command_line_makes_and_uses_keys() {
     let device = Device::start();
-    let desk = Desk::of(&device);
+    let desk = Desk::of(&device, ONE);
     let rsa = ["rsa", "--algorithm", "rsa-2048", "--use", "sign", "--use", "decrypt"];
     let rsa = desk.create(&[&rsa[..], &["--id", "0a0b"]].concat());
     let (public, digest) = (desk.file("public"), desk.put("digest", &[7; 32]));
@@ -265,7 +213,7 @@ fn keys_pass_and_change(desk: &Desk<'_>, rsa: &str, ecc: &str) {
 fn a_key_is_attested_to_whoever_asks() {
     let world = World::start();
     let device = world.enrolled(Device::builder(), &[("holder", "till 7")]);
-    let desk = Desk::of(&device);
+    let desk = Desk::of(&device, ONE);
     let key = desk.create(&["till"]);
     let (nonce, other) = ("4e".repeat(32), "4f".repeat(32));
     let attestation = desk.file("attestation");

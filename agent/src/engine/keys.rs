@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rand_core::{OsRng, RngCore};
 use twinseal_hardware::{
     ApplicationKey, AuthValue, ChipKeys, Error as ChipError, Hash, KeyAlgorithm, KeyFile, Lane,
-    SignScheme, Uses,
+    SignScheme, TokenFault, Uses,
 };
 use twinseal_scheme::attestation::{self, Attestation};
 use twinseal_scheme::id::ApplicationKeyId;
@@ -75,9 +75,29 @@ impl Engine {
         if !known.iter().any(|word| word == algorithm.word()) {
             return Err(wrong(format!("this chip has no {}", algorithm.word())));
         }
+        if self.is_token() {
+            let made = self.create_in_token(caller, algorithm, uses, new).await;
+            // What failed may have left something there.
+            self.sweep().await;
+            return made;
+        }
         let ek = self.endorsement_key(&chip).await?;
         let made = chip.create_application_key(&ek, algorithm, uses).await;
-        self.keep_key(caller, new, made.map_err(|e| self.of_key(e))?).await
+        let made = made.map_err(|e| self.of_key(e))?;
+        self.keep_key(caller, new, ApplicationKey::from(&made)).await
+    }
+
+    async fn create_in_token(
+        &self,
+        caller: &Caller,
+        algorithm: KeyAlgorithm,
+        uses: Uses,
+        new: NewKey,
+    ) -> Result<ApplicationKeyId, Error> {
+        let drawn = self.draw_ids().await?;
+        let [id] = drawn.ids;
+        let made = self.lane_of(caller).create_key_in_token(id, algorithm, uses).await;
+        self.keep_key(caller, new, made.map_err(|e| self.of_key(e))?.into()).await
     }
 
     /// `password`: the key's, empty where it has none.
@@ -89,6 +109,9 @@ impl Engine {
         new: NewKey,
     ) -> Result<ApplicationKeyId, Error> {
         self.access.key_maker(caller)?;
+        if self.is_token() {
+            return Err(refused("a token takes no key files", "have it make a key of its own"));
+        }
         if !new.uses.is_empty() {
             return Err(wrong("an imported key says itself what it is for"));
         }
@@ -108,7 +131,7 @@ impl Engine {
             }
             error => self.of_key(error),
         })?;
-        self.keep_key(caller, new, key).await
+        self.keep_key(caller, new, ApplicationKey::from(&key)).await
     }
 
     async fn may_have_another_key(&self, caller: &Caller, new: &NewKey) -> Result<(), Error> {
@@ -151,6 +174,9 @@ impl Engine {
             // Others may have been made meanwhile.
             if tx.keys_owned(view.owner)? >= limit {
                 return Err(Error::new(Kind::Busy, "you have too many keys").and("delete some"));
+            }
+            if let ApplicationKey::Token(key) = &view.key {
+                tx.forget_leftovers(&[key.id()])?;
             }
             tx.put_key(&view)
         });
@@ -247,20 +273,19 @@ impl Engine {
         if key.key.public_key().is_none() {
             return Err(wrong("a key without a public half cannot be attested"));
         }
+        let nothing = || refused("a token attests nothing", "use a device with a TPM");
+        let ApplicationKey::Tpm(key) = &key.key else { return Err(nothing()) };
         let device = self.store.run(|tx| tx.device()).await?.ok_or(Kind::NotEnrolled)?;
-        let ChipKeys::Tpm(device_keys) = &device.keys else {
-            return Err(Error::new(Kind::Rejected, "a token attests nothing")
-                .and("use a device with a TPM"));
-        };
+        let ChipKeys::Tpm(device_keys) = &device.keys else { return Err(nothing()) };
         let (chip, extra_data) = (self.lane_of(caller), attestation::extra_data(nonce));
-        let word = chip.certify(device_keys, &key.key, extra_data).await;
+        let word = chip.certify(device_keys, key, extra_data).await;
         let word = word.map_err(|e| self.of_key(e))?;
         let attestation = Attestation {
             server_id: device.bond.server_id,
             device_id: device.bond.device_id,
             generation: device.bond.generation,
-            parent_public: key.key.parent().to_vec(),
-            key_public: key.key.public().to_vec(),
+            parent_public: key.parent().to_vec(),
+            key_public: key.public().to_vec(),
             attest: word.attest,
             signature: word.signature,
         };
@@ -270,9 +295,12 @@ impl Engine {
     /// The key file, PEM.
     pub(crate) fn export_key(&self, caller: &Caller, key: &KeyView) -> Result<String, Error> {
         owned(caller, key)?;
-        match key.key.public_key() {
-            Some(_) => Ok(KeyFile::of(&key.key).to_pem()),
-            None => Err(wrong("a key without a public half cannot be exported")),
+        match (&key.key, key.key.public_key()) {
+            (ApplicationKey::Token(_), _) => {
+                Err(refused("a token's key does not leave it", "make keys to be moved in a TPM"))
+            }
+            (_, None) => Err(wrong("a key without a public half cannot be exported")),
+            (ApplicationKey::Tpm(key), _) => Ok(KeyFile::of(key).to_pem()),
         }
     }
 
@@ -296,10 +324,17 @@ impl Engine {
 
     pub(crate) async fn delete_key(&self, caller: &Caller, key: &KeyView) -> Result<(), Error> {
         owned(caller, key)?;
-        let id = key.id;
-        let deleted = self.store.run(move |tx| tx.delete_key(id)).await;
+        let (id, stored) = (key.id, key.key.clone());
+        let delete = self.store.run(move |tx| {
+            if let ApplicationKey::Token(key) = &stored {
+                tx.put_leftovers(&[key.id()])?;
+            }
+            tx.delete_key(id)
+        });
+        let deleted = delete.await;
         lock(&self.known_keys).forget(id);
         deleted?;
+        self.sweep().await;
         tracing::info!(uid = caller.uid, key = %id, "an application's key is deleted");
         Ok(())
     }
@@ -313,12 +348,9 @@ impl Engine {
     fn of_key(&self, error: ChipError) -> Error {
         let error = match error {
             ChipError::Misuse(what) => wrong(what),
-            ChipError::Rejected { command: "TPM2_Load", .. } => Error::new(
-                Kind::ChipCleared,
-                "this key was made by another chip, or before this one was cleared",
-            )
-            .and("delete it and make a new one"),
-            ChipError::Rejected { .. } => {
+            ChipError::Rejected { command: "TPM2_Load", .. } => of_another(),
+            ChipError::Changed(_) if self.is_token() => of_another(),
+            ChipError::Rejected { .. } | ChipError::Token(TokenFault::Rejected) => {
                 Error::new(Kind::Rejected, "the chip refuses this with this key")
                     .and("see the key's uses, and whether what it was given is for it")
             }
@@ -329,6 +361,15 @@ impl Engine {
         }
         error
     }
+}
+
+fn refused(what: &'static str, next: &'static str) -> Error {
+    Error::new(Kind::Rejected, what).and(next)
+}
+
+fn of_another() -> Error {
+    let what = "this key was made by another chip, or before this one was cleared";
+    Error::new(Kind::ChipCleared, what).and("delete it and make a new one")
 }
 
 fn owned(caller: &Caller, key: &KeyView) -> Result<(), Error> {

@@ -13,6 +13,7 @@ mod delivery;
 mod enrolment;
 mod inspect;
 mod keys;
+mod leftovers;
 mod offers;
 mod progress;
 mod receipts;
@@ -65,6 +66,8 @@ pub(crate) struct Engine {
     contact: Mutex<Contact>,
     attempts: Mutex<Attempts>,
     known_keys: Mutex<KnownKeys>,
+    /// Held while something is made in a token.
+    making: tokio::sync::Mutex<()>,
     /// A trade has changed.
     news: watch::Sender<()>,
     /// There is, or may be, something to carry.
@@ -102,6 +105,7 @@ impl Engine {
             contact: Mutex::new(Contact::new(Instant::now())),
             attempts: Mutex::default(),
             known_keys: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
             news: watch::channel(()).0,
             work: watch::channel(()).0,
             unsettled: Notify::new(),

@@ -96,6 +96,7 @@ impl Engine {
         };
         let Some(device) = device else {
             self.chip().lockout().await?;
+            self.sweep().await;
             self.show_enrolment(enrolment.as_ref());
             return Ok(None);
         };
@@ -106,6 +107,7 @@ impl Engine {
             Standing::Revoked => return Err(Kind::Revoked.into()),
         }
         let counted = self.recognise(&device).await?;
+        self.sweep().await;
         if counted != device.counter.intended {
             // Nobody else has any business with this counter: begin anew, and say what it was.
             self.end_epoch(lane);

@@ -8,6 +8,7 @@ mod device;
 mod enrolment;
 mod inbox;
 mod keys;
+mod leftovers;
 mod outbox;
 mod trades;
 

@@ -104,6 +104,11 @@ CREATE TABLE keys (
     cka_id BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- CKA_IDs of what a token may hold and nobody needs.
+CREATE TABLE leftovers (
+    id BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 CREATE INDEX keys_of_owner ON keys (owner);
 CREATE INDEX keys_of_group ON keys (gid);
 

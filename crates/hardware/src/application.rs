@@ -256,7 +256,8 @@ impl TpmApplicationKey {
         Ok(Self { child: Arc::new(child), algorithm })
     }
 
-    pub(crate) fn algorithm(&self) -> KeyAlgorithm {
+    /// What it is.
+    pub fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
     }
 
@@ -270,13 +271,15 @@ impl TpmApplicationKey {
         &self.child.parent
     }
 
-    fn uses(&self) -> Uses {
+    /// What it may do.
+    pub fn uses(&self) -> Uses {
         let attributes = self.child.public.get(4..8).and_then(|bytes| bytes.try_into().ok());
         let attributes = attributes.map_or(0, u32::from_be_bytes);
         Uses { sign: attributes & SIGN != 0, decrypt: attributes & DECRYPT != 0 }
     }
 
-    fn public_key(&self) -> Option<PublicKey> {
+    /// Its public half; `None` for HMAC, which has none.
+    pub fn public_key(&self) -> Option<PublicKey> {
         Public::parse(&self.child.public).ok().map(|public| public.key().clone())
     }
 }

@@ -225,7 +225,7 @@ impl Lane {
             }
             (Chip::Token(token), ChipKeys::Token(keys)) => {
                 token.begin_anew();
-                token.run(|p| p.ask(ask::Recognise((**keys).clone())))
+                token.run(|p| p.ask(ask::Recognise(keys.clone())))
             }
             _ => Err(Error::Changed(Change::Replaced)),
         };

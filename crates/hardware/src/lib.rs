@@ -54,6 +54,6 @@ pub use keys::{ChildKey, Counter, DeviceKeys, Ek, EkKind, Key, KeyFamily, Primar
 pub use queue::Caller;
 pub use token::{
     TOKEN_MODULE, TokenAddress, TokenApplicationKey, TokenConfig, TokenFault, TokenId, TokenKey,
-    TokenKeys, serve_token_module,
+    TokenKeys, draw_token_ids, serve_token_module,
 };
 pub use tpm::TSS_LOG_TARGET;

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use twinseal_agent::{Agent, Config as AgentConfig, bus};
 use twinseal_client::{AGENT_INTERFACE, Agent1Proxy, BUS_NAME, KeyProxy, Options, ROOT_PATH};
-use twinseal_hardware::{ApplicationKey, Config, Hardware, KeyAlgorithm, Lane, SignScheme, Uses};
+use twinseal_hardware::{
+    Config, Hardware, KeyAlgorithm, Lane, SignScheme, TpmApplicationKey, Uses,
+};
 use twinseal_swtpm_tests::{Bus, Swtpm};
 use zbus::fdo::IntrospectableProxy;
 use zbus::{Connection, connection};
@@ -94,7 +96,7 @@ async fn connect(bus: &Bus) -> Connection {
 }
 
 /// A chip of the same make, without agent and bus.
-async fn alone(chip: &Swtpm) -> (Hardware, Lane, ApplicationKey) {
+async fn alone(chip: &Swtpm) -> (Hardware, Lane, TpmApplicationKey) {
     let hardware = Hardware::open(Config::new(chip.tcti().parse().unwrap())).unwrap();
     let lane = hardware.lane(0);
     let ek = lane.endorsement_key(None).await.unwrap();

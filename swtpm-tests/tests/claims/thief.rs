@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rand_core::OsRng;
-use twinseal_hardware::{AuthValue, ChipKeys, Config, Hardware, Lane, TokenConfig};
+use twinseal_hardware::{AuthValue, ChipKeys, Config, Hardware, Lane, TokenConfig, draw_token_ids};
 use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochOpening};
@@ -130,7 +130,9 @@ impl Thief {
 async fn own_keys(lane: &Lane) -> ChipKeys {
     match lane.endorsement_key(None).await {
         Ok(ek) => ChipKeys::Tpm(lane.create_keys(&ek).await.expect("keys of its own seed")),
-        Err(_) => ChipKeys::from(&lane.create_token_keys().await.expect("keys of its own")),
+        Err(_) => ChipKeys::from(
+            &lane.create_token_keys(draw_token_ids()).await.expect("keys of its own"),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use twinseal_hardware::{
-    AuthValue, ChipKeys, Config, Hardware, Lane, Limits, MessageKey, TokenConfig,
+    AuthValue, ChipKeys, Config, Hardware, Lane, Limits, MessageKey, TokenConfig, draw_token_ids,
 };
 use twinseal_scheme::keys::{P256Private, P256Public, SigningPublic};
 use twinseal_scheme::tpm::Public;
@@ -64,7 +64,9 @@ impl Bench {
                 let ek = lane.endorsement_key(None).await.expect("an endorsement key");
                 ChipKeys::Tpm(lane.create_keys(&ek).await.expect("keys"))
             }
-            Chip::Token(_) => ChipKeys::from(&lane.create_token_keys().await.expect("keys")),
+            Chip::Token(_) => {
+                ChipKeys::from(&lane.create_token_keys(draw_token_ids()).await.expect("keys"))
+            }
         }
     }
 }

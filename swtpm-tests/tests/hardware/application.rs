@@ -5,7 +5,8 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use twinseal_hardware::{
-    ApplicationKey, Ek, Error, Hash, KeyAlgorithm, KeyFile, Lane, SignScheme, Uses,
+    ApplicationKey, Ek, Error, Hash, KeyAlgorithm, KeyFile, Lane, SignScheme, TpmApplicationKey,
+    Uses,
 };
 use twinseal_swtpm_tests::{Swtpm, Tap, probe};
 
@@ -15,11 +16,13 @@ const SIGN: Uses = Uses { sign: true, decrypt: false };
 const DECRYPT: Uses = Uses { sign: false, decrypt: true };
 const BOTH: Uses = Uses { sign: true, decrypt: true };
 
-async fn made(lane: &Lane, ek: &Ek, algorithm: KeyAlgorithm, uses: Uses) -> ApplicationKey {
+async fn made(lane: &Lane, ek: &Ek, algorithm: KeyAlgorithm, uses: Uses) -> TpmApplicationKey {
     let key = lane.create_application_key(ek, algorithm, uses).await.unwrap();
     assert_eq!((key.algorithm(), key.uses()), (algorithm, uses));
-    let stored = ApplicationKey::from_bytes(&key.to_bytes()).unwrap();
-    assert_eq!(stored.to_bytes(), key.to_bytes());
+    let stored = ApplicationKey::from(&key).to_bytes();
+    let read = ApplicationKey::from_bytes(&stored).unwrap();
+    assert_eq!(read.to_bytes(), stored);
+    let ApplicationKey::Tpm(stored) = read else { panic!("a token's") };
     stored
 }
 
@@ -27,7 +30,7 @@ async fn made(lane: &Lane, ek: &Ek, algorithm: KeyAlgorithm, uses: Uses) -> Appl
 struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn of(key: &ApplicationKey) -> Folder {
+    fn of(key: &TpmApplicationKey) -> Folder {
         let folder = Folder(tempfile::tempdir().unwrap());
         folder.put("key", &key.public_key().unwrap().spki_der());
         folder
@@ -100,7 +103,7 @@ async fn ecc_keys_sign_any_digest_and_agree() {
     }
 }
 
-async fn agrees(lane: &Lane, key: &ApplicationKey, folder: &Folder, group: &str) {
+async fn agrees(lane: &Lane, key: &TpmApplicationKey, folder: &Folder, group: &str) {
     let curve = format!("ec_paramgen_curve:{group}");
     assert!(folder.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", &curve, "-out", "peer"]));
     assert!(folder.openssl(&["pkey", "-in", "peer", "-pubout", "-outform", "DER", "-out", "pub"]));
@@ -146,7 +149,7 @@ async fn rsa_keys_sign_and_decrypt_in_every_scheme() {
     }
 }
 
-async fn decrypts(lane: &Lane, key: &ApplicationKey, folder: &Folder, hash: Hash, label: &[u8]) {
+async fn decrypts(lane: &Lane, key: &TpmApplicationKey, folder: &Folder, hash: Hash, label: &[u8]) {
     folder.put("message", b"two coffees");
     let hex: String = label.iter().map(|byte| format!("{byte:02x}")).collect();
     let oaep = format!("rsa_oaep_md:{}", hash.word());
@@ -228,7 +231,7 @@ async fn a_key_does_what_it_was_made_for_in_the_chip_that_made_it() {
     let signs = made(&lane, &ek, KeyAlgorithm::EccP256, SIGN).await;
     let agrees = made(&lane, &ek, KeyAlgorithm::EccP256, DECRYPT).await;
     let (_, point) = crate::eyes::peer();
-    let sign = async |lane: &Lane, key: &ApplicationKey| {
+    let sign = async |lane: &Lane, key: &TpmApplicationKey| {
         lane.sign_digest(key, SignScheme::Ecdsa, vec![5; 32]).await.map_err(|e| e.code())
     };
     assert_eq!(sign(&lane, &agrees).await, Err("rejected"));
@@ -259,7 +262,7 @@ async fn a_key_of_the_scheme_cannot_be_imported() {
     let fields = crate::eyes::fields(&keys.signing.to_bytes());
     let (public, private, auth) = (&fields[2], &fields[3], &fields[4]);
     let own = made(&lane, &ek, KeyAlgorithm::EccP256, SIGN).await;
-    let own_fields = crate::eyes::fields(&own.to_bytes());
+    let own_fields = crate::eyes::fields(&ApplicationKey::from(&own).to_bytes());
     let good = file_of(&own_fields[2], &own_fields[3]);
     assert_eq!(imported(&lane, &ek, &good, b"").await.map(|key| key.uses()), Ok(SIGN));
     let stolen = file_of(public, private);
@@ -297,7 +300,7 @@ async fn imported(
     ek: &Ek,
     file: &[u8],
     password: &[u8],
-) -> Result<ApplicationKey, Error> {
+) -> Result<TpmApplicationKey, Error> {
     let auth = twinseal_hardware::AuthValue::new(password.to_vec()).unwrap();
     lane.import_application_key(ek, KeyFile::parse(file)?, auth).await
 }

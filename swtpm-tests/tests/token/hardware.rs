@@ -1,6 +1,8 @@
 //! The hardware crate on a token: what is not the same on every chip (`tests/conformance`).
 
-use twinseal_hardware::{AuthValue, ChipKeys, Config, Error, Hardware, TokenConfig, TokenFault};
+use twinseal_hardware::{
+    AuthValue, ChipKeys, Config, Error, Hardware, TokenConfig, TokenFault, draw_token_ids,
+};
 use twinseal_swtpm_tests::{ModuleMishap, Swtpm};
 
 use crate::rig::{Rig, signs};
@@ -10,13 +12,13 @@ async fn keys_are_taken_out_of_the_token_that_they_name() {
     let rig = Rig::new();
     let hardware = rig.open();
     let lane = hardware.lane(0);
-    let keys = lane.create_token_keys().await.expect("keys");
+    let keys = lane.create_token_keys(draw_token_ids()).await.expect("keys");
     assert_eq!(keys.identity, lane.token_identity().await.expect("a name"));
     assert!(keys.identity.serial().is_ok());
     assert_eq!(rig.token.public_keys().len(), 3);
-    lane.destroy_token_keys(&keys).await.expect("room again");
+    lane.destroy_in_token(keys.ids().to_vec()).await.expect("room again");
     assert!(rig.token.public_keys().is_empty());
-    lane.destroy_token_keys(&keys).await.expect("nothing to do");
+    lane.destroy_in_token(keys.ids().to_vec()).await.expect("nothing to do");
 }
 
 #[tokio::test]
@@ -24,10 +26,10 @@ async fn a_token_that_computes_something_else_is_found_out() {
     let rig = Rig::new();
     let hardware = rig.open();
     let lane = hardware.lane(0);
-    let keys = lane.create_token_keys().await.expect("keys");
+    let keys = lane.create_token_keys(draw_token_ids()).await.expect("keys");
     rig.module.set(ModuleMishap::Strange);
     assert_eq!(lane.recognise(&keys).await.unwrap_err().code(), "incapable");
-    assert_eq!(lane.create_token_keys().await.unwrap_err().code(), "incapable");
+    assert_eq!(lane.create_token_keys(draw_token_ids()).await.unwrap_err().code(), "incapable");
     rig.module.set(ModuleMishap::None);
     lane.recognise(&keys).await.expect("itself again");
 }
@@ -38,7 +40,7 @@ async fn points_may_go_and_come_in_either_form() {
     let hardware = rig.open();
     let lane = hardware.lane(0);
     rig.module.set(ModuleMishap::Octets);
-    let keys = ChipKeys::from(&lane.create_token_keys().await.expect("keys"));
+    let keys = ChipKeys::from(&lane.create_token_keys(draw_token_ids()).await.expect("keys"));
     signs(&lane, &keys).await;
     lane.recognise(&keys).await.expect("the same token");
     rig.module.set(ModuleMishap::None);
@@ -51,13 +53,13 @@ async fn a_token_that_cannot_or_is_full_says_so_and_keeps_nothing() {
     let hardware = rig.open();
     let lane = hardware.lane(0);
     rig.module.set(ModuleMishap::Unknown);
-    let error = lane.create_token_keys().await.unwrap_err();
+    let error = lane.create_token_keys(draw_token_ids()).await.unwrap_err();
     assert_eq!(error, Error::Token(TokenFault::Incapable("ECDH on P-256".into())));
     rig.module.set(ModuleMishap::Full);
-    let error = lane.create_token_keys().await.unwrap_err();
+    let error = lane.create_token_keys(draw_token_ids()).await.unwrap_err();
     assert_eq!(error, Error::Token(TokenFault::Full));
     rig.module.set(ModuleMishap::None);
-    lane.create_token_keys().await.expect("room again");
+    lane.create_token_keys(draw_token_ids()).await.expect("room again");
 }
 
 #[tokio::test]
@@ -65,7 +67,7 @@ async fn a_token_that_is_taken_out_and_put_back_goes_on() {
     let rig = Rig::new();
     let hardware = rig.open();
     let lane = hardware.lane(0);
-    let keys = ChipKeys::from(&lane.create_token_keys().await.expect("keys"));
+    let keys = ChipKeys::from(&lane.create_token_keys(draw_token_ids()).await.expect("keys"));
     rig.module.set(ModuleMishap::Removed);
     let error = lane.sign(keys.signing(), [1; 32]).await.unwrap_err();
     assert_eq!(error, Error::Token(TokenFault::Absent));
@@ -149,11 +151,11 @@ async fn two_processes_at_one_token_see_what_the_other_does() {
     let (one, two) = (rig.open(), rig.open());
     let (one, two) = (one.lane(0), two.lane(0));
     two.lockout().await.expect("a session");
-    let keys = one.create_token_keys().await.expect("keys");
-    let others = two.create_token_keys().await.expect("keys");
+    let keys = one.create_token_keys(draw_token_ids()).await.expect("keys");
+    let others = two.create_token_keys(draw_token_ids()).await.expect("keys");
     signs(&two, &ChipKeys::from(&keys)).await;
     signs(&one, &ChipKeys::from(&others)).await;
-    one.destroy_token_keys(&keys).await.expect("room again");
+    one.destroy_in_token(keys.ids().to_vec()).await.expect("room again");
     assert_eq!(two.recognise(&keys).await.unwrap_err().code(), "cleared");
     assert_eq!(two.sign(&keys.signing, [1; 32]).await.unwrap_err().code(), "cleared");
     signs(&one, &ChipKeys::from(&others)).await;

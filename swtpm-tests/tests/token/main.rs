@@ -4,6 +4,8 @@
 mod admission;
 mod faults;
 mod hardware;
+mod keys;
+mod leftovers;
 mod pin;
 mod process;
 mod rig;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use twinseal_hardware::{AuthValue, ChipKeys, Error, Hardware, TokenFault};
+use twinseal_hardware::{AuthValue, ChipKeys, Error, Hardware, TokenFault, draw_token_ids};
 use twinseal_swtpm_tests::ModuleMishap;
 
 use crate::rig::{Rig, loaded_by, signs};
@@ -12,7 +12,7 @@ const BOUNDED: Duration = Duration::from_secs(15);
 
 async fn with_keys(rig: &Rig) -> (Hardware, ChipKeys) {
     let hardware = rig.open();
-    let keys = hardware.lane(0).create_token_keys().await.expect("keys");
+    let keys = hardware.lane(0).create_token_keys(draw_token_ids()).await.expect("keys");
     (hardware, ChipKeys::from(&keys))
 }
 
@@ -42,7 +42,7 @@ async fn keys_are_not_made_twice() {
     let lane = hardware.lane(0);
     lane.lockout().await.expect("a process");
     rig.module.set(ModuleMishap::Crash);
-    let error = lane.create_token_keys().await.unwrap_err();
+    let error = lane.create_token_keys(draw_token_ids()).await.unwrap_err();
     assert_eq!(error, Error::Token(TokenFault::Crashed));
     assert_eq!(rig.module.logins(), 0, "no second process");
 }

@@ -98,6 +98,11 @@ impl Engine {
         let serial = device.bond.serial;
         let keep = self.store.run(move |tx| {
             let old = tx.device()?;
+            if let Some(old) = &old
+                && old.bond.serial == device.bond.serial
+            {
+                tx.leave_over(&old.keys)?;
+            }
             tx.end_enrolment()?;
             tx.put_device(&device)?;
             let is_same = old.as_ref().is_none_or(|old| {
@@ -141,16 +146,7 @@ impl Engine {
                     tracing::warn!("the counter of the old enrolment stays in the chip: {error}");
                 }
             }
-            _ => self.destroy(old).await,
-        }
-    }
-
-    /// Takes keys that nobody needs any more out of a token; a TPM holds none.
-    pub(super) async fn destroy(&self, keys: &ChipKeys) {
-        if let ChipKeys::Token(keys) = keys
-            && let Err(error) = self.chip().destroy_token_keys(keys).await
-        {
-            tracing::warn!("keys that nobody needs stay in the token: {error}");
+            _ => self.sweep().await,
         }
     }
 }

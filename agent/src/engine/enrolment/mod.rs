@@ -17,6 +17,7 @@ use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::tpm::EndorsementKey;
 
 use super::carrier::{SlotName, Worth};
+use super::leftovers::DrawnIds;
 use super::{Engine, lock};
 use crate::store::Enrolment;
 use crate::{Caller, CarryKind, Error, JobId, Kind, State};
@@ -99,9 +100,31 @@ impl Engine {
         link: Link,
         user_info: UserInfo,
     ) -> Result<(), Error> {
-        let (keys, certificates) = self.new_keys().await?;
+        let begun = self.make_and_keep(uid, job, link, user_info).await;
+        // What failed, or the enrolment before, may have left keys in a token.
+        self.sweep().await;
+        lock(&self.origins).of_enrolment = Some(begun?);
+        if self.epoch().is_err() {
+            self.set_state(State::Enrolling, "an enrolment is under way".to_owned());
+        }
+        self.clear_slot(SlotName::Enrolment);
+        Ok(())
+    }
+
+    /// Gives the URL that the enrolment goes to.
+    async fn make_and_keep(
+        &self,
+        uid: u32,
+        job: JobId,
+        link: Link,
+        user_info: UserInfo,
+    ) -> Result<String, Error> {
+        let drawn = match self.is_token() {
+            true => Some(self.draw_ids().await?),
+            false => None,
+        };
+        let (keys, certificates) = self.new_keys(drawn.as_ref()).await?;
         if lock(&self.jobs).enrolment() != Some(job) {
-            self.destroy(&keys).await;
             return Err(Kind::Cancelled.into());
         }
         let mut nonce = [0; 32];
@@ -123,28 +146,26 @@ impl Engine {
         };
         let origin = enrolment.link.url.clone();
         let keep = self.store.run(move |tx| {
-            let before = tx.enrolment()?;
-            tx.put_enrolment(&enrolment)?;
-            Ok(before)
+            if let Some(before) = tx.enrolment()? {
+                tx.leave_over(&before.keys)?;
+            }
+            tx.keep_of_token(&enrolment.keys)?;
+            tx.put_enrolment(&enrolment)
         });
-        if let Some(before) = keep.await? {
-            self.destroy(&before.keys).await;
-        }
-        lock(&self.origins).of_enrolment = Some(origin);
-        if self.epoch().is_err() {
-            self.set_state(State::Enrolling, "an enrolment is under way".to_owned());
-        }
-        self.clear_slot(SlotName::Enrolment);
-        Ok(())
+        keep.await?;
+        Ok(origin)
     }
 
     /// The keys that the chip makes for an enrolment, and the certificates that come with them.
-    async fn new_keys(&self) -> Result<(ChipKeys, Vec<Vec<u8>>), Error> {
+    async fn new_keys(
+        &self,
+        drawn: Option<&DrawnIds<'_, 3>>,
+    ) -> Result<(ChipKeys, Vec<Vec<u8>>), Error> {
         let chip = self.chip();
-        if self.is_token() {
+        if let Some(drawn) = drawn {
             // A token without a serial number of its own can be no device.
             self.serial(&chip).await?;
-            return Ok((ChipKeys::from(&chip.create_token_keys().await?), Vec::new()));
+            return Ok((ChipKeys::from(&chip.create_token_keys(drawn.ids).await?), Vec::new()));
         }
         // Its certificate may have been written a moment ago.
         chip.forget().await?;
@@ -209,13 +230,13 @@ impl Engine {
 
     async fn abandon_enrolment(&self, error: Error) -> Result<(), Error> {
         let end = self.store.run(|tx| {
-            let before = tx.enrolment()?;
-            tx.end_enrolment()?;
-            Ok(before)
+            if let Some(before) = tx.enrolment()? {
+                tx.leave_over(&before.keys)?;
+            }
+            tx.end_enrolment()
         });
-        if let Some(before) = end.await? {
-            self.destroy(&before.keys).await;
-        }
+        end.await?;
+        self.sweep().await;
         lock(&self.origins).of_enrolment = None;
         self.end_job(Err(error));
         self.clear_slot(SlotName::Enrolment);

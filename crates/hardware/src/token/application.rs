@@ -285,11 +285,13 @@ fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {
     }
 }
 
-/// What is refused when it begins is not known; what is refused then was not right.
+/// What is refused when it begins is not known, or nothing that the key was made for; what is
+/// refused then was not right.
 fn in_use(refusal: Refusal, what: &'static str) -> Error {
     use RvError::{
         ArgumentsBad, DataInvalid, DataLenRange, EncryptedDataInvalid, EncryptedDataLenRange,
-        FunctionFailed, GeneralError, KeyTypeInconsistent, MechanismInvalid, MechanismParamInvalid,
+        FunctionFailed, GeneralError, KeyFunctionNotPermitted, KeyTypeInconsistent,
+        MechanismInvalid, MechanismParamInvalid,
     };
     match &refusal {
         Refusal::Pkcs11(
@@ -306,6 +308,7 @@ fn in_use(refusal: Refusal, what: &'static str) -> Error {
             | GeneralError,
             Function::Sign | Function::Decrypt,
         ) => TokenFault::Rejected.into(),
+        Refusal::Pkcs11(KeyFunctionNotPermitted, _) => TokenFault::Rejected.into(),
         _ => refusal.into(),
     }
 }

@@ -99,7 +99,7 @@ mod tests {
         ] {
             let stored = ApplicationKey::from(key.clone()).to_bytes();
             let ApplicationKey::Token(read) = ApplicationKey::from_bytes(&stored).unwrap() else {
-                panic!("a TPM's");
+                unreachable!("a TPM's");
             };
             assert_eq!(*read, key);
             for length in 0..stored.len() {

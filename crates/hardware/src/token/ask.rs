@@ -61,7 +61,7 @@ macro_rules! questions {
 }
 questions! {
     Identity Lockout Describe Random
-    CreateKeys DestroyKeys Recognise Sign Agree
+    CreateKeys Recognise Sign Agree
     CreateApplicationKey SignDigest DecryptOaep AgreeWith Destroy
 }
 
@@ -104,32 +104,22 @@ impl Ask for Describe {
 
 /// The keys of a new enrolment.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct CreateKeys;
+pub(crate) struct CreateKeys {
+    pub(crate) ids: [TokenId; 3],
+}
 
 impl Ask for CreateKeys {
     type Answer = TokenKeys;
     const MAKES_KEYS: bool = true;
 
     fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
-        connection.create_keys()
-    }
-}
-
-/// Takes those of one that is over away.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct DestroyKeys(pub(crate) TokenKeys);
-
-impl Ask for DestroyKeys {
-    type Answer = ();
-
-    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
-        connection.destroy_keys(&self.0)
+        connection.create_keys(self.ids)
     }
 }
 
 /// Whether this token made the keys, and has them.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Recognise(pub(crate) TokenKeys);
+pub(crate) struct Recognise(pub(crate) Box<TokenKeys>);
 
 impl Ask for Recognise {
     type Answer = ();

@@ -1,5 +1,6 @@
 //! Keys in a token, as they are kept between two starts.
 
+use rand_core::{OsRng, RngCore};
 use twinseal_scheme::enrol::TokenIdentity;
 use twinseal_scheme::keys::P256Public;
 use zeroize::Zeroizing;
@@ -12,6 +13,13 @@ const TITLE_OF_ONE: &[u8] = b"twinseal token key 1";
 
 /// CKA_ID of whatever belongs together in a token: drawn at random.
 pub type TokenId = [u8; 16];
+
+/// Ids for what is about to be made in a token.
+pub fn draw_token_ids<const N: usize>() -> [TokenId; N] {
+    let mut ids = [[0; 16]; N];
+    ids.iter_mut().for_each(|id| OsRng.fill_bytes(id));
+    ids
+}
 
 /// Everything that a token holds for one enrolment. It is worth nothing without the token, and
 /// holds no secret: the PIN is what authorises the use.
@@ -70,6 +78,11 @@ impl TokenKey {
 impl TokenKeys {
     pub(crate) fn all(&self) -> [&TokenKey; 3] {
         [&self.signing, &self.decryption, &self.serial]
+    }
+
+    /// What they stand under in the token.
+    pub fn ids(&self) -> [TokenId; 3] {
+        self.all().map(|key| key.id)
     }
 
     /// The keys for a file.

@@ -2,7 +2,6 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use rand_core::{OsRng, RngCore};
 use twinseal_scheme::keys::P256Public;
 
 use crate::error::Error;
@@ -38,11 +37,9 @@ impl Use {
 
 impl Connection {
     /// Makes the three keys of an enrolment, and tries each. What fails leaves nothing behind.
-    pub(crate) fn create_keys(&mut self) -> Result<TokenKeys, Error> {
+    pub(crate) fn create_keys(&mut self, ids: [TokenId; 3]) -> Result<TokenKeys, Error> {
         let mut made = Vec::new();
-        for purpose in [Use::Sign, Use::Decrypt, Use::Serial] {
-            let mut id = [0; 16];
-            OsRng.fill_bytes(&mut id);
+        for (purpose, id) in [Use::Sign, Use::Decrypt, Use::Serial].into_iter().zip(ids) {
             match self.create_pair(purpose, id) {
                 Ok(key) => made.push(key),
                 Err(error) => {
@@ -63,11 +60,6 @@ impl Connection {
             decryption: next()?,
             serial: next()?,
         })
-    }
-
-    /// Takes the keys of an enrolment that is over out of the token.
-    pub(crate) fn destroy_keys(&mut self, keys: &TokenKeys) -> Result<(), Error> {
-        keys.all().iter().try_for_each(|key| self.destroy(&key.id))
     }
 
     fn create_pair(&mut self, purpose: Use, id: [u8; 16]) -> Result<TokenKey, Error> {

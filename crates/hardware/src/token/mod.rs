@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 pub use address::TokenAddress;
 pub use application_key::TokenApplicationKey;
 pub use failure::TokenFault;
-pub use keys::{TokenId, TokenKey, TokenKeys};
+pub use keys::{TokenId, TokenKey, TokenKeys, draw_token_ids};
 pub(crate) use process::Cut;
 pub use serve::serve_token_module;
 

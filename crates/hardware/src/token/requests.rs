@@ -23,23 +23,23 @@ impl Lane {
     }
 
     /// Makes the keys of a new enrolment: in the token, not to be taken out, each for one thing.
-    /// They stay there until [`Lane::destroy_token_keys`].
+    /// `ids` are drawn for them. They stay there until [`Lane::destroy_in_token`]; what fails leaves
+    /// nothing there, unless the token's module or this process ends before.
     ///
     /// # Errors
     /// [`Error::Misuse`] of a TPM.
-    pub async fn create_token_keys(&self) -> Result<TokenKeys, Error> {
+    pub async fn create_token_keys(&self, ids: [TokenId; 3]) -> Result<TokenKeys, Error> {
         // Making is not to be done twice: the connection is brought up by looking first.
-        let make = |chip: &mut Chip| {
+        let make = move |chip: &mut Chip| {
             let token = chip.token()?;
             token.run(|p| p.ask(ask::Lockout))?;
-            token.attempt(|p| p.ask(ask::CreateKeys))
+            token.attempt(|p| p.ask(ask::CreateKeys { ids }))
         };
         self.making_keys().ask_chip(make).await
     }
 
-    /// Makes an application's key in a token, under an id that is drawn for it. What fails leaves
-    /// nothing there, unless the token's module or this process ends before: then
-    /// [`Lane::destroy_in_token`] does.
+    /// Makes an application's key in a token, under an id that is drawn for it, as
+    /// [`Lane::create_token_keys`] does.
     ///
     /// # Errors
     /// [`Error::Misuse`] of a TPM.
@@ -66,16 +66,5 @@ impl Lane {
         let destroy =
             move |chip: &mut Chip| chip.token()?.run(|p| p.ask(ask::Destroy(ids.clone())));
         self.ask_chip(destroy).await
-    }
-
-    /// Takes the keys of an enrolment that is over out of the token; does nothing where they are
-    /// not there.
-    ///
-    /// # Errors
-    /// [`Error::Misuse`] of a TPM.
-    pub async fn destroy_token_keys(&self, keys: &TokenKeys) -> Result<(), Error> {
-        let keys = keys.clone();
-        self.ask_chip(move |chip| chip.token()?.run(|p| p.ask(ask::DestroyKeys(keys.clone()))))
-            .await
     }
 }
