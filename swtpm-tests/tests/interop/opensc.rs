@@ -1,5 +1,7 @@
 //! `pkcs11-tool`, the first that speaks to any token.
 
+use twinseal_swtpm_tests::{Device, Token};
+
 use crate::stage::{APP, OTHER, Stage, said};
 
 const P256: &str = "EC:prime256v1";
@@ -59,6 +61,29 @@ fn pkcs11_tool_signs_with_elliptic_curves() {
     let listed = stage.tool(&["--list-objects"]);
     assert_eq!(listed.matches("Private Key Object; EC").count(), 2, "{listed}");
     assert_eq!(listed.matches("sensitive, always sensitive, never extractable").count(), 2);
+}
+
+/// The keys are in the device's own PKCS#11 token then, behind the agent.
+#[test]
+fn pkcs11_tool_uses_keys_in_a_token() {
+    let stage = Stage::of(Device::builder().chip(Token::start()).start());
+    let data = stage.file("data", "two rolls and a coffee");
+    for (kind, id, mechanism) in [
+        (P256, "01", "ECDSA-SHA256"),
+        ("EC:secp384r1", "02", "ECDSA-SHA256"),
+        ("rsa:2048", "03", "SHA256-RSA-PKCS"),
+    ] {
+        stage.key(kind, "signer", id, &["sign"]);
+        let public = stage.public_key(id);
+        let format = ["--signature-format", "openssl"];
+        let signature = sign(&stage, id, mechanism, &data, &format);
+        let verify = ["dgst", "-sha256", "-verify", &public, "-signature", &signature, &data];
+        stage.ok("openssl", &verify);
+    }
+    let held = stage.device.token().objects().len();
+    assert_eq!(held, 6);
+    stage.tool(&["--delete-object", "--type", "privkey", "--id", "03"]);
+    assert_eq!(stage.device.token().objects().len(), held - 2);
 }
 
 #[test]

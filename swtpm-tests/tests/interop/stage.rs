@@ -24,7 +24,10 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let device = Device::start();
+        Self::of(Device::start())
+    }
+
+    pub fn of(device: Device) -> Self {
         let folder = device.bus().folder().join("app");
         fs::create_dir(&folder).unwrap();
         let module = device.bus().folder().join("libtwinseal_pkcs11.so");

@@ -201,7 +201,29 @@ fn a_tokens_key_does_what_it_was_made_for_and_nothing_else() {
     let rsa = desk.create(&["opens", "--algorithm", "rsa-2048", "--use", "decrypt"]);
     let nothing = desk.put("nothing", &[7; 256]);
     let (code, refused) = desk.try_key(&["decrypt", &rsa, &nothing, "--scheme", "rsa-oaep-sha1"]);
-    assert_eq!((code, &refused["error"]["kind"]), (9, &json!("Rejected")));
+    assert_eq!((code, &refused["error"]["kind"]), (9, &json!("Rejected")), "{refused}");
+}
+
+#[test]
+fn a_key_of_another_token_says_so_and_can_be_deleted() {
+    let mut device = Device::builder().chip(Token::start()).start();
+    let key = Desk::of(&device, ONE).create(&["till"]);
+    device.kill_agent();
+    let other = Device::builder().chip(Token::start()).state_of(&device).start();
+    let desk = Desk::of(&other, ONE);
+    let digest = desk.put("digest", &[7; 32]);
+    let (_, refused) = desk.try_key(&["sign", &key, &digest, "--scheme", "ecdsa"]);
+    assert_eq!(refused["error"]["kind"], "ChipCleared");
+    assert_eq!(other.state(), "NotEnrolled", "it says nothing of the device");
+    let own = desk.create(&["own"]);
+    desk.key(&["sign", &own, &digest, "--scheme", "ecdsa"]);
+    desk.key(&["delete", &key]);
+    drop(other);
+    device.restart_agent();
+    // Its disk is as it was.
+    let desk = Desk::of(&device, ONE);
+    let digest = desk.put("digest", &[7; 32]);
+    desk.key(&["sign", &key, &digest, "--scheme", "ecdsa"]);
 }
 
 /// What only a TPM can: it does, and a token says why not.

@@ -289,9 +289,9 @@ fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {
 /// refused then was not right.
 fn in_use(refusal: Refusal, what: &'static str) -> Error {
     use RvError::{
-        ArgumentsBad, DataInvalid, DataLenRange, EncryptedDataInvalid, EncryptedDataLenRange,
-        FunctionFailed, GeneralError, KeyFunctionNotPermitted, KeyTypeInconsistent,
-        MechanismInvalid, MechanismParamInvalid,
+        ArgumentsBad, DataInvalid, DataLenRange, DeviceError, EncryptedDataInvalid,
+        EncryptedDataLenRange, FunctionFailed, GeneralError, KeyFunctionNotPermitted,
+        KeyTypeInconsistent, MechanismInvalid, MechanismParamInvalid,
     };
     match &refusal {
         Refusal::Pkcs11(
@@ -302,6 +302,7 @@ fn in_use(refusal: Refusal, what: &'static str) -> Error {
             ArgumentsBad
             | DataInvalid
             | DataLenRange
+            | DeviceError
             | EncryptedDataInvalid
             | EncryptedDataLenRange
             | FunctionFailed
