@@ -150,11 +150,12 @@ fn its_device_may_have_a_token() {
     let status = playground.shell("twinseal --json status");
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["state"], &status["assurance"]), (&"Active".into(), &"token".into()));
-    let sent = playground.shell(
+    let done = playground.shell(
         "trade=$(twinseal trade open \"$TWINSEAL_SERVICE\")
-         echo 'a tea' | twinseal trade send \"$trade\"",
+         echo 'a tea' | twinseal trade send \"$trade\"
+         openssl rand 32 | twinseal key sign \"$TWINSEAL_KEY\" --scheme ecdsa | wc --bytes",
     );
-    assert_eq!(sent, "Message 2 is in the outbox");
+    assert_eq!(done, "Message 2 is in the outbox\n64");
     playground.run(&["down"]);
     nothing_is_left(&folder);
 }

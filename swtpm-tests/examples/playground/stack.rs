@@ -69,8 +69,8 @@ fn exports(server: &Server, device: &Device, person: User, has_token: bool) -> S
         ("TWINSEAL_PKCS11_MODULE", show(&programs.join("libtwinseal_pkcs11.so"))),
         ("TWINSEAL_SERVER_DATA", show(&server.data_dir())),
         ("TWINSEAL_AGENT_STATE", show(&device.state_dir())),
+        ("TWINSEAL_KEY", key(device, person)),
     ];
-    exports.push(("TWINSEAL_KEY", key(device, person)));
     if !has_token {
         exports.push(("TPM2TOOLS_TCTI", "tabrmd:bus_type=system".to_owned()));
         exports.push(("TPM2OPENSSL_TCTI", "tabrmd:bus_type=system".to_owned()));
