@@ -29,6 +29,9 @@ impl Engine {
     /// Takes out of the token what nobody needs. What cannot be done now is done when things are
     /// settled again.
     pub(super) async fn sweep(&self) {
+        if !self.is_token() {
+            return;
+        }
         let Ok(_nobody_makes) = self.making.try_lock() else { return };
         if let Err(error) = self.sweep_now().await {
             tracing::warn!("keys that nobody needs stay in the token for now: {error}");

@@ -51,3 +51,27 @@ fn a_key_of_an_application_that_was_cut_short_is_gone_and_no_other() {
     till.wait_for("Active");
     till.trades("with the keys that it had");
 }
+
+#[test]
+fn a_key_that_is_deleted_while_the_token_is_away_is_gone_when_it_is_back() {
+    let world = World::start();
+    let (device, module) = device(&world);
+    let desk = Desk::of(&device, ONE);
+    let [kept, lost] = [desk.create(&["kept"]), desk.create(&["lost"])];
+    let both = device.token().objects().len();
+    module.set(ModuleMishap::Removed);
+    desk.key(&["delete", &lost]);
+    assert_eq!(desk.key(&["list"])["keys"].as_array().expect("keys").len(), 1);
+    assert_eq!(device.token().objects().len(), both);
+    module.set(ModuleMishap::None);
+    until("no leftovers", || (device.token().objects().len() == both - 2).then_some(()));
+    // One that has no room says so, and keeps nothing.
+    module.set(ModuleMishap::Full);
+    let (_, refused) = desk.try_key(&["create", "more"]);
+    assert_eq!(refused["error"]["kind"], "Rejected");
+    assert!(refused["error"]["message"].as_str().expect("a sentence").contains("no room"));
+    module.set(ModuleMishap::None);
+    let digest = desk.put("digest", &[7; 32]);
+    desk.key(&["sign", &kept, &digest, "--scheme", "ecdsa"]);
+    assert_eq!(device.token().objects().len(), both - 2);
+}

@@ -42,7 +42,8 @@ use process::Process;
 /// The argument that makes a program serve a token's module.
 pub const TOKEN_MODULE: &str = "serve-token-module";
 
-/// How long the module is left alone after it has crashed or hung before it did anything.
+/// How long nothing is started after a module has crashed or hung before it did anything, or has
+/// found no token: whoever asks costs no more than an answer then.
 const REST: Duration = Duration::from_millis(500);
 
 /// How often the PIN may be given to a module that ends before it says how it likes it.
@@ -133,7 +134,8 @@ impl Starter {
     }
 
     fn let_rest(&mut self, error: &Error) {
-        if let Error::Token(fault @ (TokenFault::Crashed | TokenFault::Hung)) = error {
+        use TokenFault::{Absent, Crashed, Hung, Module};
+        if let Error::Token(fault @ (Crashed | Hung | Absent | Module(_))) = error {
             self.rests = Some((Instant::now(), fault.clone()));
         }
     }
