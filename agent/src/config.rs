@@ -49,7 +49,8 @@ pub struct HardwareConfig {
     pub pin_file: Option<PathBuf>,
     /// Forces the endorsement key at the first use, such as `rsa-2048`.
     pub ek: Option<EkKind>,
-    /// Which signing and decryption keys new enrolments get: `ecc` or `rsa`.
+    /// Which signing and decryption keys new enrolments get: `ecc` or `rsa`. A token that knows no
+    /// elliptic curves gets RSA keys in any case.
     #[serde(default)]
     pub prefer: KeyFamily,
     /// File with the owner hierarchy's authorisation, where one is set.
@@ -132,18 +133,18 @@ impl HardwareConfig {
 
     fn token(&self, token: &str) -> Result<TokenConfig, Error> {
         let has_tpms = self.ek.is_some()
-            || self.prefer != KeyFamily::default()
             || self.owner_auth_file.is_some()
             || self.endorsement_auth_file.is_some();
         if has_tpms {
-            let what = "ek, prefer, owner_auth_file and endorsement_auth_file are a TPM's";
+            let what = "ek, owner_auth_file and endorsement_auth_file are a TPM's";
             return Err(Error::new(Kind::InvalidArgument, what).and("remove them for a token"));
         }
         let address = token.parse().map_err(|e: twinseal_hardware::Error| {
             Error::new(Kind::InvalidArgument, e.to_string()).and("correct hardware.token")
         })?;
         let pin = pin::read(self.pin_file.as_deref())?;
-        Ok(TokenConfig { limits: self.limits(), ..TokenConfig::new(address, pin) })
+        let (limits, prefer) = (self.limits(), self.prefer);
+        Ok(TokenConfig { limits, prefer, ..TokenConfig::new(address, pin) })
     }
 
     fn limits(&self) -> Limits {
@@ -221,7 +222,7 @@ mod tests {
         for (section, named) in [
             ("tcti = 'swtpm:path=/run/x'", "hardware.tcti"),
             ("token = 'pkcs11:token=t'", "hardware.token"),
-            ("token = 'pkcs11:token=t?module-path=/m.so'\nprefer = 'rsa'", "prefer"),
+            ("token = 'pkcs11:token=t?module-path=/m.so'\nek = 'rsa-2048'", "ek, owner"),
             ("token = 'pkcs11:token=t?module-path=/m.so'\npin_file = '/nowhere'", "pin_file"),
             ("tcti = '/dev/tpm0'\npin_file = '/pin'", "pin_file"),
             ("prefer = 'ecc'", "tcti, or token"),

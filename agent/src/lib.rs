@@ -8,6 +8,7 @@
 mod access;
 mod agent;
 pub mod bus;
+mod chip_keys;
 mod config;
 mod courier;
 mod engine;

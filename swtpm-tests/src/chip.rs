@@ -25,11 +25,15 @@ pub enum Chip {
 
 impl ChipKind {
     /// All of them.
-    pub const ALL: [Self; 3] =
-        [Self::Tpm, Self::Token(TokenKind::SoftHsm), Self::Token(TokenKind::Kryoptic)];
+    pub const ALL: [Self; 4] = [
+        Self::Tpm,
+        Self::Token(TokenKind::SoftHsm),
+        Self::Token(TokenKind::Kryoptic),
+        Self::Token(TokenKind::KryopticRsa),
+    ];
 
-    /// What stands in the environment variable `TWINSEAL_TEST_CHIP`: `swtpm`, `softhsm` or
-    /// `kryoptic`. It is the chip of each device of which a test does not say otherwise, a TPM
+    /// What stands in the environment variable `TWINSEAL_TEST_CHIP`: `swtpm`, `softhsm`,
+    /// `kryoptic` or `kryoptic-rsa`. It is the chip of each device of which a test does not say otherwise, a TPM
     /// where nothing stands there. With it any test runs with any.
     ///
     /// # Panics
@@ -37,7 +41,9 @@ impl ChipKind {
     pub fn of_environment() -> Self {
         let Ok(name) = std::env::var("TWINSEAL_TEST_CHIP") else { return Self::Tpm };
         let named = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        named.unwrap_or_else(|| panic!("TWINSEAL_TEST_CHIP: {name}: swtpm, softhsm or kryoptic"))
+        named.unwrap_or_else(|| {
+            panic!("TWINSEAL_TEST_CHIP: {name}: swtpm, softhsm, kryoptic or kryoptic-rsa")
+        })
     }
 
     /// Its name in that variable.
@@ -46,6 +52,7 @@ impl ChipKind {
             Self::Tpm => "swtpm",
             Self::Token(TokenKind::SoftHsm) => "softhsm",
             Self::Token(TokenKind::Kryoptic) => "kryoptic",
+            Self::Token(TokenKind::KryopticRsa) => "kryoptic-rsa",
         }
     }
 
@@ -140,14 +147,14 @@ impl Chip {
         keys: Option<String>,
         module: Option<&Path>,
     ) -> String {
+        let prefer = keys.map(|keys| format!("prefer = {keys:?}\n")).unwrap_or_default();
         match self {
             Self::Tpm(chip) => {
-                let prefer = keys.map(|keys| format!("prefer = {keys:?}\n")).unwrap_or_default();
                 format!("tcti = {:?}\n{prefer}", tcti.unwrap_or_else(|| chip.tcti()))
             }
             Self::Token(token) => {
                 let uri = token.uri_by(module.unwrap_or(token.module()));
-                format!("token = {uri:?}\npin_file = {:?}\n", token.pin_file())
+                format!("token = {uri:?}\npin_file = {:?}\n{prefer}", token.pin_file())
             }
         }
     }

@@ -30,8 +30,12 @@ pub enum ModuleMishap {
     Strange,
     /// It wants points in an OCTET STRING, and gives them without one.
     Octets,
-    /// It knows no ECDH.
+    /// It knows neither ECDH nor RSA-OAEP.
     Unknown,
+    /// It knows no elliptic curves.
+    Rsa,
+    /// It decrypts by RSA with another key than it is asked for, and says nothing.
+    Junk,
 }
 
 /// A module in front of a token's own, whoever loads it, with a plan that can be changed at any

@@ -14,6 +14,9 @@ const LABEL: &str = "of a test";
 const PIN: &str = "a pin of the test";
 const OFFICER_PIN: &str = "a pin of an officer";
 
+/// What a token can do that knows RSA alone.
+const RSA: [&str; 3] = ["CKM_RSA_PKCS_KEY_PAIR_GEN", "CKM_RSA_PKCS_PSS", "CKM_RSA_PKCS_OAEP"];
+
 /// Whose module it is. They share no code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
@@ -21,6 +24,8 @@ pub enum TokenKind {
     SoftHsm,
     /// Kryoptic, as `scripts/setup` has built it.
     Kryoptic,
+    /// The same, where RSA is all that may be used.
+    KryopticRsa,
 }
 
 /// A token of one test, in a folder of its own that belongs to the agent's user. Its module is
@@ -38,7 +43,7 @@ impl TokenKind {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/kryoptic/debug/libkryoptic.so");
         Path::new(match self {
             Self::SoftHsm => "/usr/lib/softhsm/libsofthsm2.so",
-            Self::Kryoptic => built,
+            Self::Kryoptic | Self::KryopticRsa => built,
         })
     }
 
@@ -46,7 +51,7 @@ impl TokenKind {
     fn variable(self) -> &'static str {
         match self {
             Self::SoftHsm => "SOFTHSM2_CONF",
-            Self::Kryoptic => "KRYOPTIC_CONF",
+            Self::Kryoptic | Self::KryopticRsa => "KRYOPTIC_CONF",
         }
     }
 
@@ -61,6 +66,7 @@ impl TokenKind {
                 let file = store.join("token.sql");
                 format!("[[slots]]\nslot = 0\ndbtype = \"sqlite\"\ndbargs = {file:?}\n")
             }
+            Self::KryopticRsa => Self::Kryoptic.config(store) + &format!("mechanisms = {RSA:?}\n"),
         }
     }
 }
@@ -161,6 +167,16 @@ impl Token {
         let objects = self.objects();
         let labels = objects.iter().filter_map(|object| object.strip_prefix("Public Key: "));
         labels.map(str::to_owned).collect()
+    }
+
+    /// What each of its private keys may do, sorted.
+    pub fn private_uses(&self) -> Vec<String> {
+        let login = ["--token-label", LABEL, "--login", "--pin", PIN];
+        let said = self.tool(&[&["--list-objects", "--type", "privkey"], &login[..]].concat());
+        let uses = said.lines().filter_map(|line| line.trim().strip_prefix("Usage:"));
+        let mut uses: Vec<String> = uses.map(|what| what.trim().to_owned()).collect();
+        uses.sort();
+        uses
     }
 
     /// The objects that it holds, each as its class and its label, sorted.

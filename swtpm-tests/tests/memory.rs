@@ -135,8 +135,8 @@ async fn keys_of(world: &World, device: &Device) -> (Vec<Wanted>, Vec<Wanted>) {
     let chip = device.tpm().copy();
     let hardware = Hardware::open(Config::new(chip.tcti().parse().unwrap())).unwrap();
     let lane = hardware.lane(0);
-    let point = P256Public::from_spki(&stolen.column::<Vec<u8>>("point")).unwrap();
-    let z = lane.agree_serial(&keys, *point.point()).await.unwrap();
+    let point = stolen.column::<Vec<u8>>("encapsulation").try_into().unwrap();
+    let z = lane.agree_serial(&keys, point).await.unwrap();
     let first = ChainKey::of_bond(&z, &bond);
     assert_eq!(first.ratchet(chain.epoch()).as_ref(), Ok(&chain), "these are the right ones");
     let calls = device.wire().calls();

@@ -8,7 +8,7 @@ use twinseal_scheme::Reason;
 use twinseal_scheme::answer::Ack;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::id::InnerHash;
-use twinseal_scheme::message::{self, DownOpening, Encapsulation, Envelope, Outer};
+use twinseal_scheme::message::{self, DownOpening, Envelope, Outer};
 use twinseal_scheme::trade::{Content, MessageType, Received, Row, Stage, Trade, Withdraw};
 
 use super::sealing::{Lane, OpenEpoch};
@@ -58,10 +58,7 @@ impl Engine {
             lock(&self.attempts).begin(turn, Instant::now())?;
         }
         let (chip, key) = (self.hardware.lane(turn), epoch.device_keys.decryption());
-        let secret = match opening.encapsulation() {
-            Encapsulation::EcdhEs(ephemeral) => chip.agree(key, *ephemeral.point()).await?,
-            Encapsulation::RsaOaep(encrypted_key) => chip.decrypt(key, *encrypted_key).await?,
-        };
+        let secret = chip.decapsulate(key, opening.encapsulation()).await?;
         let opened = opening.finish(&secret, &epoch.server_keys.signing)?;
         if is_unproven {
             lock(&self.attempts).opened(turn);

@@ -229,7 +229,7 @@ impl Engine {
         number: u64,
     ) -> Result<(Vec<u8>, EpochKeys), Error> {
         let chip = self.chip();
-        let z = chip.agree_serial(&device.keys, *device.point.point()).await?;
+        let z = chip.decapsulate_serial(&device.keys, &device.encapsulation).await?;
         let chain = ChainKey::of_bond(&z, &device.bond).ratchet(number)?;
         let opening = EpochOpening::draw(&device.server_keys, &mut OsRng)?;
         let extra_data = opening.extra_data(&device.bond, number);

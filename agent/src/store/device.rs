@@ -8,13 +8,16 @@ use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::UserInfo;
 use twinseal_scheme::epoch::judge::CounterRecord;
 use twinseal_scheme::id::{DeviceId, ServerId};
-use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningAlgorithm, SigningPublic};
+use twinseal_scheme::keys::{
+    DecryptionAlgorithm, DecryptionPublic, Encapsulation, SigningAlgorithm, SigningPublic,
+};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use zeroize::Zeroizing;
 
 use super::{Tx, damaged, signed};
 use crate::Error;
+use crate::chip_keys::PublicKeys;
 
 /// What the server has last said of the device, by an answer that verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +27,13 @@ pub(crate) enum Standing {
     Revoked = 2,
 }
 
-/// Everything that one enrolment left behind. The chip turns `point` into CK_0 again at every
-/// start; neither that nor anything that follows from it is stored.
+/// Everything that one enrolment left behind. The chip turns `encapsulation` into CK_0 again at
+/// every start; neither that nor anything that follows from it is stored.
 #[derive(Clone)]
 pub(crate) struct Device {
     pub bond: Bond,
     /// E.
-    pub point: P256Public,
+    pub encapsulation: Encapsulation,
     /// The counter's value at epoch 0; 0 of a token, whose counter is this record.
     pub base: u64,
     pub keys: ChipKeys,
@@ -54,8 +57,9 @@ const USER_INFO: &str = "user information";
 impl Tx<'_> {
     pub(crate) fn device(&self) -> Result<Option<Device>, Error> {
         let query = "SELECT server_id, device_id, serial, generation, keyset, signing, decryption,
-            point, base, keys, user_info, origin, assurance, statement, standing,
-            counter_intended, counter_opened, last_contact, signing_algorithm FROM device";
+            encapsulation, base, keys, user_info, origin, assurance, statement, standing,
+            counter_intended, counter_opened, last_contact, signing_algorithm,
+            decryption_algorithm FROM device";
         let found = self.query_row(query, [], |row| Ok(self.read_device(row))).optional()?;
         found.transpose()
     }
@@ -64,6 +68,8 @@ impl Tx<'_> {
         let (signing, decryption): (Vec<u8>, Vec<u8>) = (row.get(5)?, row.get(6)?);
         let signing = SigningAlgorithm::of_number(row.get(18)?)
             .and_then(|algorithm| SigningPublic::from_spki(algorithm, &signing));
+        let decryption = DecryptionAlgorithm::of_number(row.get(19)?)
+            .and_then(|algorithm| DecryptionPublic::from_spki(algorithm, &decryption));
         let bond = Bond {
             server_id: ServerId(row.get(0)?),
             device_id: DeviceId(row.get(1)?),
@@ -71,20 +77,22 @@ impl Tx<'_> {
             generation: row.get(3)?,
             keyset: row.get(4)?,
             signing: signing.map_err(|_| damaged(PUBLIC_KEY))?,
-            decryption: DecryptionPublic::from_spki(&decryption)
-                .map_err(|_| damaged(PUBLIC_KEY))?,
+            decryption: decryption.map_err(|_| damaged(PUBLIC_KEY))?,
         };
         let keys = self.cipher.open_value(KEYS, &row.get::<_, Vec<u8>>(9)?)?;
+        let keys = ChipKeys::from_bytes(&keys).map_err(|_| damaged(KEYS))?;
+        let encapsulation: Vec<u8> = row.get(7)?;
+        let encapsulation = PublicKeys::of(&keys)
+            .and_then(|public| Encapsulation::decode(&public.serial, &encapsulation));
         let user_info = self.cipher.open_value(USER_INFO, &row.get::<_, Vec<u8>>(10)?)?;
         let statement: Vec<u8> = row.get(13)?;
         let server_keys = ServerKeys::verify(&statement, &bond.server_id)
             .map_err(|_| damaged("server_keys statement"))?;
         Ok(Device {
             bond,
-            point: P256Public::from_spki(&row.get::<_, Vec<u8>>(7)?)
-                .map_err(|_| damaged(PUBLIC_KEY))?,
+            encapsulation: encapsulation.map_err(|_| damaged(PUBLIC_KEY))?,
             base: row.get::<_, i64>(8)?.cast_unsigned(),
-            keys: ChipKeys::from_bytes(&keys).map_err(|_| damaged("device keys"))?,
+            keys,
             user_info: read_user_info(&user_info)?,
             origin: row.get(11)?,
             assurance: row.get(12)?,
@@ -107,7 +115,7 @@ impl Tx<'_> {
         let bond = &device.bond;
         self.execute(
             "INSERT OR REPLACE INTO device VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-                ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             params![
                 bond.server_id.0,
                 bond.device_id.0,
@@ -116,8 +124,9 @@ impl Tx<'_> {
                 bond.keyset,
                 bond.signing.algorithm().number(),
                 bond.signing.spki(),
+                bond.decryption.algorithm().number(),
                 bond.decryption.spki(),
-                device.point.spki(),
+                device.encapsulation.bytes(),
                 signed(device.base),
                 self.cipher.seal(KEYS, &device.keys.to_bytes())?,
                 self.cipher.seal(USER_INFO, &write_user_info(&device.user_info)?)?,

@@ -14,8 +14,9 @@ CREATE TABLE device (
     keyset INTEGER NOT NULL,
     signing_algorithm INTEGER NOT NULL, -- COSE: -7, -37, -257
     signing BLOB NOT NULL,          -- SubjectPublicKeyInfo
+    decryption_algorithm INTEGER NOT NULL, -- COSE: -25, -40, -41
     decryption BLOB NOT NULL,       -- SubjectPublicKeyInfo
-    point BLOB NOT NULL,            -- E, for the serial key
+    encapsulation BLOB NOT NULL,    -- E, for the serial key
     base INTEGER NOT NULL,          -- the counter's value at epoch 0
     keys BLOB NOT NULL,             -- (key)
     user_info BLOB NOT NULL,        -- (key)

@@ -2,8 +2,8 @@
 
 use twinseal_agent::{Agent, Options, TradeId};
 use twinseal_hardware::{Config, DeviceKeys, Hardware, KeyFamily};
-use twinseal_scheme::keys::{P256Public, SigningPublic};
-use twinseal_scheme::message::{Encapsulation, Outer};
+use twinseal_scheme::keys::SigningPublic;
+use twinseal_scheme::message::Outer;
 use twinseal_swtpm_tests::{Exchange, StolenState, Tap, probe};
 
 use crate::forgeries::probed_with;
@@ -105,17 +105,13 @@ async fn sees_no_secret(world: World, exchanges: &[Exchange], public: &[u8]) {
 async fn said_by_the_chip(world: &World) -> Vec<Vec<u8>> {
     let stolen = StolenState::of(&world.dir.path().join("state"));
     let keys = DeviceKeys::from_bytes(&stolen.keys()).unwrap();
-    let point = P256Public::from_spki(&stolen.column::<Vec<u8>>("point")).unwrap();
+    let point = stolen.column::<Vec<u8>>("encapsulation").try_into().unwrap();
     let copy = world.chip.copy();
     let hardware = Hardware::open(Config::new(copy.tcti().parse().unwrap())).unwrap();
     let lane = hardware.lane(0);
-    let mut said = vec![lane.agree_serial(&keys, *point.point()).await.unwrap().expose().to_vec()];
+    let mut said = vec![lane.agree_serial(&keys, point).await.unwrap().expose().to_vec()];
     for encapsulation in world.server.device.as_ref().unwrap().encapsulations() {
-        let key = &keys.decryption;
-        let secret = match encapsulation {
-            Encapsulation::EcdhEs(ephemeral) => lane.agree(key, *ephemeral.point()).await,
-            Encapsulation::RsaOaep(ciphertext) => lane.decrypt(key, ciphertext).await,
-        };
+        let secret = lane.decapsulate(&keys.decryption, &encapsulation).await;
         said.push(secret.unwrap().expose().to_vec());
     }
     hardware.close().await;

@@ -1,5 +1,6 @@
 //! What is the same for both kinds of chip: who owns one, and the keys of an enrolment.
 
+use twinseal_scheme::keys::{DecryptionPublic, SigningPublic};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -48,8 +49,10 @@ pub enum ChipKeys {
 pub enum MessageKey {
     /// In a TPM.
     Tpm(ChildKey),
-    /// In a token.
-    Token(TokenKey),
+    /// In a token, to sign with.
+    TokenSigning(TokenKey<SigningPublic>),
+    /// In a token, to agree or to decrypt with.
+    TokenDecryption(TokenKey<DecryptionPublic>),
 }
 
 impl ChipKeys {
@@ -57,7 +60,7 @@ impl ChipKeys {
     pub fn signing(&self) -> MessageKey {
         match self {
             ChipKeys::Tpm(keys) => MessageKey::Tpm(keys.signing.clone()),
-            ChipKeys::Token(keys) => MessageKey::Token(keys.signing.clone()),
+            ChipKeys::Token(keys) => MessageKey::TokenSigning(keys.signing.clone()),
         }
     }
 
@@ -65,7 +68,7 @@ impl ChipKeys {
     pub fn decryption(&self) -> MessageKey {
         match self {
             ChipKeys::Tpm(keys) => MessageKey::Tpm(keys.decryption.clone()),
-            ChipKeys::Token(keys) => MessageKey::Token(keys.decryption.clone()),
+            ChipKeys::Token(keys) => MessageKey::TokenDecryption(keys.decryption.clone()),
         }
     }
 
@@ -91,7 +94,7 @@ impl ChipKeys {
 }
 
 macro_rules! of_either {
-    ($($from:ident => $variant:path as $into:ident;)*) => {$(
+    ($($from:ty => $variant:path as $into:ident;)*) => {$(
         impl From<&$from> for $into {
             fn from(it: &$from) -> Self {
                 $variant(it.clone())
@@ -102,7 +105,8 @@ macro_rules! of_either {
 of_either! {
     DeviceKeys => ChipKeys::Tpm as ChipKeys;
     ChildKey => MessageKey::Tpm as MessageKey;
-    TokenKey => MessageKey::Token as MessageKey;
+    TokenKey<SigningPublic> => MessageKey::TokenSigning as MessageKey;
+    TokenKey<DecryptionPublic> => MessageKey::TokenDecryption as MessageKey;
 }
 
 impl From<&TokenKeys> for ChipKeys {

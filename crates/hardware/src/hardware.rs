@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use twinseal_scheme::Secret;
-use twinseal_scheme::keys::{P256Public, POINT_LEN, RSA_LEN};
+use twinseal_scheme::keys::{Encapsulation, P256Public, POINT_LEN, RSA_LEN};
 use zeroize::Zeroizing;
 
 use crate::chip::{Chip, ChipKeys, MessageKey};
@@ -51,6 +51,9 @@ pub struct Certification {
 
 /// How long a chip may make keys: one pair of RSA-2048 takes some chips half a minute.
 pub(crate) const MAKING_KEYS: Duration = Duration::from_secs(180);
+
+const SIGNS_NOT: &str = "a signature with a key that opens";
+const OPENS_NOT: &str = "something to open with a key that signs";
 
 /// How long the call that a token's module is in may take to end after [`Hardware::close`].
 const CLOSING: Duration = Duration::from_secs(2);
@@ -284,11 +287,12 @@ impl Lane {
         let key = key.into();
         let sign = move |chip: &mut Chip| match &key {
             MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.sign(&key.0, &digest)),
-            MessageKey::Token(key) => {
+            MessageKey::TokenSigning(key) => {
                 let signature =
                     chip.token()?.run(|p| p.ask(ask::Sign { key: key.clone(), digest }));
                 signature.map(ByteBuf::into_vec)
             }
+            MessageKey::TokenDecryption(_) => Err(Error::Misuse(SIGNS_NOT)),
         };
         self.ask_chip(sign).await
     }
@@ -307,13 +311,13 @@ impl Lane {
         check(&point)?;
         let agree = move |chip: &mut Chip| match &key {
             MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.agree(&key.0, &point)),
-            MessageKey::Token(key) => chip.token()?.run(|p| p.agree(key, point)),
+            MessageKey::TokenDecryption(key) => chip.token()?.run(|p| p.agree(key, point)),
+            MessageKey::TokenSigning(_) => Err(Error::Misuse(OPENS_NOT)),
         };
         self.ask_chip(agree).await
     }
 
-    /// The 32 bytes that were encrypted to an RSA decryption key by OAEP with SHA-256. No key of
-    /// a token is one.
+    /// The 32 bytes that were encrypted to an RSA decryption key by OAEP, with the hash of the key.
     ///
     /// # Errors
     /// [`Error::Rejected`] when `ciphertext` is nothing of the kind, which leaves the chip as it
@@ -323,10 +327,13 @@ impl Lane {
         key: impl Into<MessageKey>,
         ciphertext: [u8; RSA_LEN],
     ) -> Result<Secret, Error> {
-        let MessageKey::Tpm(key) = key.into() else {
-            return Err(Error::Misuse("RSA of a token"));
+        let key = key.into();
+        let decrypt = move |chip: &mut Chip| match &key {
+            MessageKey::Tpm(key) => chip.tpm()?.run(|c| c.decrypt(&key.0, &ciphertext)),
+            MessageKey::TokenDecryption(key) => chip.token()?.run(|p| p.decrypt(key, ciphertext)),
+            MessageKey::TokenSigning(_) => Err(Error::Misuse(OPENS_NOT)),
         };
-        self.ask(move |chip| chip.run(|c| c.decrypt(&key.0, &ciphertext))).await
+        self.ask_chip(decrypt).await
     }
 
     /// As [`Lane::agree`], with the serial key: what only the chip with this hardware serial can
@@ -346,6 +353,40 @@ impl Lane {
             ChipKeys::Token(keys) => chip.token()?.run(|p| p.agree(&keys.serial, point)),
         };
         self.ask_chip(agree).await
+    }
+
+    /// The secret in an encapsulation: [`Lane::agree`] or [`Lane::decrypt`].
+    ///
+    /// # Errors
+    /// As theirs.
+    pub async fn decapsulate(
+        &self,
+        key: impl Into<MessageKey>,
+        encapsulation: &Encapsulation,
+    ) -> Result<Secret, Error> {
+        match encapsulation {
+            Encapsulation::EcdhEs(ephemeral) => self.agree(key, *ephemeral.point()).await,
+            Encapsulation::RsaOaep(_, encrypted) => self.decrypt(key, **encrypted).await,
+        }
+    }
+
+    /// As [`Lane::decapsulate`], with the serial key: what only the chip with this hardware serial
+    /// can compute.
+    ///
+    /// # Errors
+    /// As theirs; [`Error::Misuse`] of RSA where the serial key is a TPM's.
+    pub async fn decapsulate_serial(
+        &self,
+        keys: impl Into<ChipKeys>,
+        encapsulation: &Encapsulation,
+    ) -> Result<Secret, Error> {
+        match (encapsulation, keys.into()) {
+            (Encapsulation::EcdhEs(point), keys) => self.agree_serial(&keys, *point.point()).await,
+            (Encapsulation::RsaOaep(_, encrypted), ChipKeys::Token(keys)) => {
+                self.decrypt(&keys.serial, **encrypted).await
+            }
+            _ => Err(Error::Misuse("a serial key of RSA in a TPM")),
+        }
     }
 
     /// Random bytes of the chip, XORed with as many of the operating system.

@@ -3,21 +3,17 @@
 //! A receipt carries it, so that an auditor who knows only the server's identity can find the
 //! device's signing key, and how much the server had seen of the chip behind it.
 
-use ciborium::value::Value;
-
 use crate::Reason;
 use crate::cbor::{self, Items};
 use crate::cose::sign1::Unsigned;
 use crate::id::{DeviceId, KeyId, ServerId};
-use crate::keys::{P256Public, SigningAlgorithm, SigningPublic};
+use crate::keys::{P256Public, SigningPublic};
 use crate::serial::HardwareSerial;
 use crate::server_keys::{by_server, signed_by_server};
 
 const NAME: &str = "device";
 /// The longest statement, bytes.
 const STATEMENT_MAX: usize = 8192;
-/// The longest SubjectPublicKeyInfo, bytes.
-const SPKI_MAX: usize = 512;
 /// The longest EK verdict, bytes of UTF-8.
 const VERDICT_MAX: usize = 4096;
 
@@ -55,7 +51,7 @@ impl DeviceStatement {
             self.serial.as_bytes(),
             self.generation,
             self.keyset,
-            signing_key(&self.signing),
+            self.signing.to_item(),
             self.decryption,
             self.assurance,
             self.verdict,
@@ -77,35 +73,12 @@ impl DeviceStatement {
             serial: HardwareSerial::from_bytes(items.fixed()?),
             generation: items.uint()?,
             keyset: items.uint()?,
-            signing: read_signing_key(items.any()?)?,
+            signing: SigningPublic::from_item(items.any()?)?,
             decryption: KeyId(items.fixed()?),
             assurance: items.text(16)?,
             verdict: items.text(VERDICT_MAX)?,
             enrolled_s: items.uint()?,
         })
-    }
-}
-
-/// A P-256 key stands for itself; an RSA key says how it signs.
-fn signing_key(key: &SigningPublic) -> Value {
-    match key.algorithm() {
-        SigningAlgorithm::Es256 => Value::Bytes(key.spki()),
-        algorithm => cbor::value!(algorithm.number(), key.spki()),
-    }
-}
-
-fn read_signing_key(value: Value) -> Result<SigningPublic, Reason> {
-    if let Value::Bytes(spki) = value {
-        return SigningPublic::from_spki(SigningAlgorithm::Es256, &spki);
-    }
-    let mut items = Items::of(value, 2)?;
-    let algorithm = match items.any()? {
-        Value::Integer(number) => i64::try_from(number).map_err(|_| Reason::WrongShape)?,
-        _ => return Err(Reason::WrongShape),
-    };
-    match SigningAlgorithm::of_number(algorithm)? {
-        SigningAlgorithm::Es256 => Err(Reason::WrongShape),
-        algorithm => SigningPublic::from_spki(algorithm, &items.bytes(SPKI_MAX)?),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::Reason;
 use crate::cose::encrypt::{Encrypted, Recipient};
 use crate::cose::sign1::Signed;
 use crate::direction::Direction;
+use crate::keys::DecryptionAlgorithm;
 use crate::message::{Envelope, Opened, Outer};
 
 /// One part of a message, from the outside inwards.
@@ -172,9 +173,10 @@ fn key_layer(bytes: &[u8], direction: Direction) -> Result<Layer, Reason> {
     // Which of the two it is, the device's record says; here nobody has one.
     let encrypted = match Encrypted::decode_ecdh_es(bytes) {
         Err(Reason::WrongHeader) => {
-            let (encrypted, encrypted_key) = Encrypted::decode_rsa_oaep(bytes)?;
-            fields.push(("recipient", "RSAES-OAEP with SHA-256 (-41)".to_owned()));
-            fields.push(("encrypted key", hex(&encrypted_key)));
+            let (encrypted, hash, encrypted_key) = Encrypted::decode_rsa_oaep(bytes)?;
+            let word = DecryptionAlgorithm::RsaOaep(hash).word();
+            fields.push(("recipient", format!("{word} ({})", hash.number())));
+            fields.push(("encrypted key", hex(&encrypted_key[..])));
             encrypted
         }
         found => {

@@ -112,6 +112,7 @@ reasons! {
     RsaModulus = "rsa-modulus" => Malformed, "an RSA modulus that is even or not of exactly 2048, 3072 or 4096 bits";
 
     // Tokens.
+    RsaNumber = "rsa-number" => Rejected, "a ciphertext that is not below the RSA modulus";
     TokenSerialEmpty = "token-serial-empty" => Rejected, "a token without a serial number";
     TokenSerialZero = "token-serial-zero" => Rejected, "a token whose serial number is all zeros";
     TokenKeyKind = "token-key-kind" => Rejected, "a token's key of a kind that the scheme does not allow";

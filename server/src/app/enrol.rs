@@ -59,8 +59,7 @@ impl App {
         }
         let opened = Arc::new(self.open_claim(m1, now_unix_seconds()).await?);
         let admitted = self.admit(&opened.claim).await?;
-        let (assurance, verdict) = self.judge_chip(&opened, &admitted).await?;
-        let keys = self.verify_keys(&opened).await?;
+        let (keys, assurance, verdict) = self.judge_chip(&opened, &admitted).await?;
         check_proof(&opened, &admitted, &keys)?;
 
         let mut id = [0; 16];
@@ -114,8 +113,15 @@ impl App {
         let keys = self.verify_keys(&opened).await?;
         let (device, generation) = self.name(&opened.claim).await?;
         let (server_id, serial) = (self.server_id(), opened.claim.serial);
-        let (offer, secrets) =
-            Offer::draw(id, device, generation, &server_id, &serial, keys.serial(), &mut OsRng)?;
+        let (offer, secrets) = Offer::draw(
+            &proof,
+            device,
+            generation,
+            &server_id,
+            &serial,
+            &keys.serial(),
+            &mut OsRng,
+        )?;
         let m4 = self.sign(offer.unsigned(m3))?;
         let (m3, chain) = (m3.to_vec(), secrets.chain);
         let stored = StoredOffer { device, generation, m3, m4: m4.clone(), chain };
@@ -163,15 +169,22 @@ impl App {
         Ok(self.compute(verify).await??)
     }
 
-    /// What the chip is worth, and why. Nobody vouches for a token.
+    /// The chip's keys, what it is worth, and why. Nobody vouches for a token.
     async fn judge_chip(
         &self,
         opened: &Arc<OpenedClaim>,
         admitted: &Admitted,
-    ) -> Result<(Assurance, String), Error> {
+    ) -> Result<(VerifiedHardware, Assurance, String), Error> {
         match &opened.claim.hardware {
-            ClaimedHardware::Tpm(tpm) => self.judge_ek(opened, tpm, admitted).await,
-            ClaimedHardware::Token(token) => Ok((Assurance::Token, token_verdict(token)?)),
+            ClaimedHardware::Tpm(tpm) => {
+                let (assurance, verdict) = self.judge_ek(opened, tpm, admitted).await?;
+                Ok((self.verify_keys(opened).await?, assurance, verdict))
+            }
+            ClaimedHardware::Token(token) => {
+                let keys = self.verify_keys(opened).await?;
+                let verdict = token_verdict(token, &keys)?;
+                Ok((keys, Assurance::Token, verdict))
+            }
         }
     }
 
@@ -258,13 +271,16 @@ fn activation(
 }
 
 /// What the operator reads of a token.
-fn token_verdict(token: &ClaimedToken) -> Result<String, Reason> {
+fn token_verdict(token: &ClaimedToken, keys: &VerifiedHardware) -> Result<String, Reason> {
     let TokenIdentity { manufacturer, model, .. } = token.identity()?;
     let plain = |text: &str| text.escape_default().to_string();
     let (manufacturer, model) = (plain(&manufacturer), plain(&model));
+    let signing = keys.signing().algorithm().word();
+    let [decryption, serial] = [keys.decryption(), keys.serial()].map(|key| key.algorithm().word());
     Ok(format!(
         "note: a PKCS#11 token, which can prove no identity\n\
          note: it calls itself {model} of {manufacturer}\n\
+         note: its keys sign by {signing} and decrypt by {decryption}; its serial key is for {serial}\n\
          outcome: {}\n",
         Assurance::Token
     ))

@@ -4,7 +4,9 @@ use sqlx::FromRow;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::enrol::DeviceState;
 use twinseal_scheme::id::{DeviceId, KeyId, ServerId};
-use twinseal_scheme::keys::{DecryptionPublic, SigningAlgorithm, SigningPublic};
+use twinseal_scheme::keys::{
+    DecryptionAlgorithm, DecryptionPublic, SigningAlgorithm, SigningPublic,
+};
 use twinseal_scheme::tpm::Name;
 
 use super::devices::Device;
@@ -45,6 +47,7 @@ struct Row {
     keyset: u32,
     signing_algorithm: i64,
     signing: Vec<u8>,
+    decryption_algorithm: i64,
     decryption: Vec<u8>,
     serial_key: Vec<u8>,
     ak_public: Option<Vec<u8>>,
@@ -79,14 +82,15 @@ impl Write<'_> {
         let (bond, attester) = (&standing.bond, standing.attester.as_ref());
         sqlx::query(
             "INSERT INTO bonds (device, generation, keyset, signing_algorithm, signing, \
-             decryption, serial_key, ak_public, srk_name, signing_name, enrolled_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             decryption_algorithm, decryption, serial_key, ak_public, srk_name, signing_name, \
+             enrolled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(bond.device_id.0.to_vec())
         .bind(bond.generation)
         .bind(bond.keyset)
         .bind(i64::from(bond.signing.algorithm().number()))
         .bind(bond.signing.spki())
+        .bind(i64::from(bond.decryption.algorithm().number()))
         .bind(bond.decryption.spki())
         .bind(standing.serial_key.0.to_vec())
         .bind(attester.map(|attester| attester.ak_public.clone()))
@@ -104,6 +108,9 @@ fn standing(device: Device, row: Row, server_id: &ServerId) -> Result<Standing, 
     let signing = SigningAlgorithm::of_number(row.signing_algorithm)
         .and_then(|algorithm| SigningPublic::from_spki(algorithm, &row.signing))
         .map_err(|_| corrupt())?;
+    let decryption = DecryptionAlgorithm::of_number(row.decryption_algorithm)
+        .and_then(|algorithm| DecryptionPublic::from_spki(algorithm, &row.decryption))
+        .map_err(|_| corrupt())?;
     let name = |name: &[u8]| Name::from_trusted(name).ok_or_else(corrupt);
     let attester = match (row.ak_public, row.srk_name, row.signing_name) {
         (Some(ak_public), Some(srk), Some(signing)) => {
@@ -120,7 +127,7 @@ fn standing(device: Device, row: Row, server_id: &ServerId) -> Result<Standing, 
             generation: device.generation,
             keyset: row.keyset,
             signing,
-            decryption: DecryptionPublic::from_spki(&row.decryption).map_err(|_| corrupt())?,
+            decryption,
         },
         serial_key: row.serial_key.try_into().map(KeyId).map_err(|_| corrupt())?,
         attester,

@@ -11,9 +11,9 @@ use twinseal_scheme::enrol::{DeviceState, UserInfo};
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening};
 use twinseal_scheme::id::{DeviceId, KeyId, TradeId};
 use twinseal_scheme::keys::{
-    DecryptionPublic, P256Private, SigningKey, SigningPublic, random_scalar,
+    DecryptionPublic, Encapsulation, P256Private, SigningKey, SigningPublic, random_scalar,
 };
-use twinseal_scheme::message::{DownOpening, Encapsulation, Envelope, Outer, seal_up};
+use twinseal_scheme::message::{DownOpening, Envelope, Outer, seal_up};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::trade::{Content, Service, Trade};
@@ -179,7 +179,7 @@ impl Device {
         let opening = DownOpening::begin(&self.bond, keys, &envelope).unwrap();
         let z = match opening.encapsulation() {
             Encapsulation::EcdhEs(ephemeral) => self.decryption.agree(ephemeral).unwrap(),
-            Encapsulation::RsaOaep(_) => panic!("this device has no RSA key"),
+            Encapsulation::RsaOaep(..) => panic!("this device has no RSA key"),
         };
         let opened = opening.finish(&z, &self.server_keys.signing).unwrap();
         let content = Content::decode(&opened.content).unwrap();

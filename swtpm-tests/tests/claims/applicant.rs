@@ -11,7 +11,7 @@ use twinseal_scheme::enrol::{
 };
 use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::EnrolId;
-use twinseal_scheme::keys::SigningPublic;
+use twinseal_scheme::keys::{DecryptionPublic, SigningPublic};
 use twinseal_scheme::link::Link;
 use twinseal_scheme::tpm::{EndorsementKey, Public, Role};
 use twinseal_scheme::{Reason, Secret};
@@ -212,8 +212,12 @@ async fn confirm(
     [m0, m1, m2]: [Vec<u8>; 3],
     (m3, m4): (Vec<u8>, Vec<u8>),
 ) {
-    let offer = Offer::verify(&m4, &challenge.server_keys.signing, &m3).expect("an M4");
-    let z = lane.agree_serial(keys, *offer.point.point()).await.expect("an agreement");
+    let serial_key =
+        Public::parse(keys.serial.public()).and_then(|a| DecryptionPublic::from_area(&a));
+    let serial_key = serial_key.expect("a serial key");
+    let server_signing = &challenge.server_keys.signing;
+    let offer = Offer::verify(&m4, server_signing, &m3, &serial_key).expect("an M4");
+    let z = lane.decapsulate_serial(keys, &offer.encapsulation).await.expect("an agreement");
     let Offer { device_id, generation, .. } = offer;
     let chain = ChainKey::first(&z, &link.server_id, &device_id, &claim.serial, generation);
     let hash = |message: &Vec<u8>| Sha256::digest(message).into();

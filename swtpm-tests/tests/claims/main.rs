@@ -11,6 +11,7 @@ mod layerings;
 mod layers;
 mod networks;
 mod rsa;
+mod rsa_token;
 mod system;
 mod thief;
 mod wire;

@@ -40,7 +40,7 @@ fn the_devices_sign_with_pss_and_decrypt_with_oaep_through_two_enrolments() {
 }
 
 /// A field of the outermost layer.
-fn field(envelope: &[u8], name: &str) -> String {
+pub fn field(envelope: &[u8], name: &str) -> String {
     let parts = explain(envelope, None).expect("an envelope");
     let mut fields = parts[1].fields.iter();
     fields.find(|(found, _)| *found == name).expect("a field").1.clone()
@@ -88,7 +88,7 @@ fn a_damaged_oaep_message_harms_nobody() {
 }
 
 /// Where the encrypted content key stands in a message with the key layer outside.
-fn encrypted_key(envelope: &[u8]) -> std::ops::Range<usize> {
+pub fn encrypted_key(envelope: &[u8]) -> std::ops::Range<usize> {
     let hex = field(envelope, "encrypted key");
     let place = envelope.windows(256).position(|window| {
         window.iter().map(|byte| format!("{byte:02x}")).collect::<String>() == hex

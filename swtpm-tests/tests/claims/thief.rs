@@ -10,17 +10,20 @@ use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochOpening};
 use twinseal_scheme::id::{DeviceId, ServerId};
-use twinseal_scheme::keys::{DecryptionPublic, P256Public, SigningAlgorithm, SigningPublic};
-use twinseal_scheme::message::Encapsulation;
+use twinseal_scheme::keys::{
+    DecryptionAlgorithm, DecryptionPublic, Encapsulation, P256Public, SigningAlgorithm,
+    SigningPublic,
+};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
+use twinseal_scheme::tpm::Public;
 use twinseal_swtpm_tests::{Chip, Device, Served, StolenState};
 
 /// What is on a device's disk, opened with its state key.
 pub struct Thief {
     bond: Bond,
     keys: ChipKeys,
-    point: P256Public,
+    encapsulation: Encapsulation,
     server_keys: ServerKeys,
 }
 
@@ -29,8 +32,10 @@ impl Thief {
     pub fn of(device: &Device) -> Thief {
         let stolen = StolenState::of(&device.state_dir());
         let row = |column: &str| -> Vec<u8> { stolen.column(column) };
-        let algorithm = SigningAlgorithm::of_number(stolen.column("signing_algorithm"));
-        let algorithm = algorithm.expect("an algorithm");
+        let signing = SigningAlgorithm::of_number(stolen.column("signing_algorithm"));
+        let decryption = DecryptionAlgorithm::of_number(stolen.column("decryption_algorithm"));
+        let (signing, decryption) = (signing.expect("known"), decryption.expect("known"));
+        let keys = ChipKeys::from_bytes(&stolen.keys()).expect("the chip's keys");
         let server_id = ServerId(row("server_id").try_into().expect("32 bytes"));
         Thief {
             bond: Bond {
@@ -39,11 +44,13 @@ impl Thief {
                 serial: HardwareSerial::from_bytes(row("serial").try_into().expect("32 bytes")),
                 generation: stolen.column("generation"),
                 keyset: stolen.column("keyset"),
-                signing: SigningPublic::from_spki(algorithm, &row("signing")).expect("a key"),
-                decryption: DecryptionPublic::from_spki(&row("decryption")).expect("a key"),
+                signing: SigningPublic::from_spki(signing, &row("signing")).expect("a key"),
+                decryption: DecryptionPublic::from_spki(decryption, &row("decryption"))
+                    .expect("a key"),
             },
-            keys: ChipKeys::from_bytes(&stolen.keys()).expect("the chip's keys"),
-            point: P256Public::from_spki(&row("point")).expect("a key"),
+            encapsulation: Encapsulation::decode(&serial_key(&keys), &row("encapsulation"))
+                .expect("an E for the serial key"),
+            keys,
             server_keys: ServerKeys::verify(&row("statement"), &server_id).expect("a statement"),
         }
     }
@@ -82,18 +89,15 @@ impl Thief {
     /// Has the chip do what it does with the true device's decryption key.
     pub fn decapsulate(&self, chip: &Chip, encapsulation: &Encapsulation) -> Secret {
         let key = self.keys.decryption();
-        let secret = on(chip, async |lane| match encapsulation {
-            Encapsulation::EcdhEs(ephemeral) => lane.agree(key, *ephemeral.point()).await,
-            Encapsulation::RsaOaep(encrypted_key) => lane.decrypt(key, *encrypted_key).await,
-        });
+        let secret = on(chip, async |lane| lane.decapsulate(key, encapsulation).await);
         secret.expect("the key loads and works")
     }
 
     /// Whether the chip computes what the true device's serial layer hangs on; else the code of its
     /// refusal.
     pub fn agrees(&self, chip: &Chip) -> Result<(), &'static str> {
-        let point = *self.point.point();
-        let secret = on(chip, async |lane| lane.agree_serial(&self.keys, point).await);
+        let secret =
+            on(chip, async |lane| lane.decapsulate_serial(&self.keys, &self.encapsulation).await);
         secret.map(drop).map_err(|error| error.code())
     }
 
@@ -107,7 +111,11 @@ impl Thief {
     pub fn forge(&self, chip: &Chip, epoch: u64) -> Vec<u8> {
         on(chip, async |lane| {
             let own = own_keys(&lane).await;
-            let z = lane.agree_serial(&own, *self.point.point()).await.expect("an agreement");
+            let z = match lane.decapsulate_serial(&own, &self.encapsulation).await {
+                // Another RSA key makes nothing of it, and he takes what he likes.
+                Err(error) if error.code() == "rejected" => Secret::new([7; 32]),
+                z => z.expect("an agreement"),
+            };
             let chain = ChainKey::of_bond(&z, &self.bond).ratchet(epoch).expect("a later epoch");
             let opening = EpochOpening::draw(&self.server_keys, &mut OsRng).expect("an opening");
             let extra = opening.extra_data(&self.bond, epoch);
@@ -123,6 +131,16 @@ impl Thief {
             let signed = lane.sign(self.keys.signing(), unsigned.digest()).await;
             unsigned.finish(&signed.expect("the true key signs")).expect("an envelope").0
         })
+    }
+}
+
+fn serial_key(keys: &ChipKeys) -> DecryptionPublic {
+    match keys {
+        ChipKeys::Tpm(keys) => {
+            let area = Public::parse(keys.serial.public()).expect("a public area");
+            DecryptionPublic::from_area(&area).expect("a key on P-256")
+        }
+        ChipKeys::Token(keys) => keys.serial.public().clone(),
     }
 }
 

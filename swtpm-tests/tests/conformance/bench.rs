@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use twinseal_hardware::{
     AuthValue, ChipKeys, Config, Hardware, Lane, Limits, MessageKey, TokenConfig, draw_token_ids,
 };
-use twinseal_scheme::keys::{P256Private, P256Public, SigningPublic};
+use twinseal_scheme::Secret;
+use twinseal_scheme::keys::{DecryptionPublic, Encapsulation, P256Private, SigningPublic};
 use twinseal_scheme::tpm::Public;
 use twinseal_swtpm_tests::{Chip, ChipKind, Served};
 
@@ -20,8 +21,8 @@ pub struct Bench {
 /// The public halves of an enrolment's keys.
 pub struct Publics {
     pub signing: SigningPublic,
-    pub decryption: P256Public,
-    pub serial: P256Public,
+    pub decryption: DecryptionPublic,
+    pub serial: DecryptionPublic,
 }
 
 impl Bench {
@@ -76,19 +77,15 @@ impl Publics {
         match keys {
             ChipKeys::Tpm(keys) => {
                 let area = |public| Public::parse(public).expect("a public area");
-                let p256 = |public| {
-                    let area = area(public);
-                    let (_, point) = area.key().point().expect("a key on a curve");
-                    P256Public::from_point(point).expect("a key on P-256")
-                };
+                let opens = |public| DecryptionPublic::from_area(&area(public)).expect("a key");
                 Publics {
                     signing: SigningPublic::from_area(&area(keys.signing.public())).expect("a key"),
-                    decryption: p256(keys.decryption.public()),
-                    serial: p256(keys.serial.public()),
+                    decryption: opens(keys.decryption.public()),
+                    serial: opens(keys.serial.public()),
                 }
             }
             ChipKeys::Token(keys) => Publics {
-                signing: SigningPublic::Es256(keys.signing.public().clone()),
+                signing: keys.signing.public().clone(),
                 decryption: keys.decryption.public().clone(),
                 serial: keys.serial.public().clone(),
             },
@@ -106,11 +103,30 @@ pub async fn signs(lane: &Lane, keys: &ChipKeys) -> Vec<u8> {
     signature
 }
 
-/// Has the chip agree with a new key, and compares.
-pub async fn agrees(lane: &Lane, key: &MessageKey, public: &P256Public) {
-    let peer = P256Private::generate(&mut OsRng);
-    let secret = lane.agree(key, *peer.public().point()).await.expect("an agreement");
-    assert_eq!(secret, peer.agree(public).expect("a checked key"));
+/// Has the chip agree with a new key, or decrypt, and compares.
+pub async fn opens(lane: &Lane, key: &MessageKey, public: &DecryptionPublic) {
+    let (sealed, expected) = drawn_for(public);
+    assert_eq!(lane.decapsulate(key, &sealed).await.expect("a secret"), expected);
+}
+
+/// As [`opens`], with the serial key.
+pub async fn opens_serial(lane: &Lane, keys: &ChipKeys) {
+    let (sealed, expected) = drawn_for(&Publics::of(keys).serial);
+    assert_eq!(lane.decapsulate_serial(keys, &sealed).await.expect("a secret"), expected);
+}
+
+/// Why the chip opens nothing, with either key.
+pub async fn refusals(lane: &Lane, keys: &ChipKeys) -> [&'static str; 2] {
+    let publics = Publics::of(keys);
+    let (sealed, of_serial) = (drawn_for(&publics.decryption).0, drawn_for(&publics.serial).0);
+    [
+        lane.decapsulate(keys.decryption(), &sealed).await.unwrap_err().code(),
+        lane.decapsulate_serial(keys, &of_serial).await.unwrap_err().code(),
+    ]
+}
+
+fn drawn_for(public: &DecryptionPublic) -> (Encapsulation, Secret) {
+    Encapsulation::draw(public, [], &mut OsRng).expect("a checked key")
 }
 
 /// A point on the curve.

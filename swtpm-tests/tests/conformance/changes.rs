@@ -3,7 +3,7 @@
 use twinseal_hardware::ChipKeys;
 use twinseal_swtpm_tests::ChipKind;
 
-use crate::bench::{Bench, Publics, agrees, point, signs};
+use crate::bench::{Bench, Publics, opens, refusals, signs};
 
 pub async fn another_chip_is_told_from_the_true_one(bench: &Bench) {
     let (hardware, keys) = bench.enrolled().await;
@@ -13,8 +13,7 @@ pub async fn another_chip_is_told_from_the_true_one(bench: &Bench) {
     let lane = others.lane(0);
     assert_eq!(lane.recognise(&keys).await.unwrap_err().code(), "replaced");
     assert_eq!(lane.sign(keys.signing(), [1; 32]).await.unwrap_err().code(), "cleared");
-    assert_eq!(lane.agree(keys.decryption(), point()).await.unwrap_err().code(), "cleared");
-    assert_eq!(lane.agree_serial(&keys, point()).await.unwrap_err().code(), "cleared");
+    assert_eq!(refusals(&lane, &keys).await, ["cleared"; 2]);
 }
 
 pub async fn a_chip_that_has_lost_the_keys_says_so_and_makes_new_ones(bench: &Bench) {
@@ -27,7 +26,7 @@ pub async fn a_chip_that_has_lost_the_keys_says_so_and_makes_new_ones(bench: &Be
     let again = bench.create_keys(&lane).await;
     lane.recognise(&again).await.expect("the same chip");
     signs(&lane, &again).await;
-    agrees(&lane, &again.decryption(), &Publics::of(&again).decryption).await;
+    opens(&lane, &again.decryption(), &Publics::of(&again).decryption).await;
 }
 
 pub async fn keys_of_another_kind_of_chip_are_another_chips(bench: &Bench) {
@@ -42,8 +41,7 @@ pub async fn keys_of_another_kind_of_chip_are_another_chips(bench: &Bench) {
         ChipKeys::Token(_) => "incapable",
     };
     assert_eq!(lane.sign(keys.signing(), [1; 32]).await.unwrap_err().code(), expected);
-    assert_eq!(lane.agree(keys.decryption(), point()).await.unwrap_err().code(), expected);
-    assert_eq!(lane.agree_serial(&keys, point()).await.unwrap_err().code(), expected);
+    assert_eq!(refusals(&lane, &keys).await, [expected; 2]);
     signs(&lane, &own).await;
     signs(&others.lane(0), &keys).await;
 }

@@ -1,5 +1,5 @@
 //! What every chip does for the hardware crate, whatever it is: the same functions on an emulated
-//! TPM and on two tokens in software, each as a test of its own.
+//! TPM and on tokens in software, each as a test of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
@@ -8,7 +8,7 @@ mod keys;
 mod turns;
 
 use twinseal_swtpm_tests::ChipKind::{Token, Tpm};
-use twinseal_swtpm_tests::TokenKind::{Kryoptic, SoftHsm};
+use twinseal_swtpm_tests::TokenKind::{Kryoptic, KryopticRsa, SoftHsm};
 
 macro_rules! tests_on {
     ($chip:ident, $kind:expr; $($module:ident: $($function:ident)*;)*) => {
@@ -28,6 +28,7 @@ macro_rules! tests_on_every_chip {
         tests_on!(swtpm, crate::Tpm; $($list)*);
         tests_on!(softhsm, crate::Token(crate::SoftHsm); $($list)*);
         tests_on!(kryoptic, crate::Token(crate::Kryoptic); $($list)*);
+        tests_on!(kryoptic_rsa, crate::Token(crate::KryopticRsa); $($list)*);
     };
 }
 
@@ -36,7 +37,7 @@ tests_on_every_chip! {
         it_describes_itself
         stored_keys_are_recognised
         signatures_verify_and_have_a_low_s
-        agreements_come_to_the_same_on_both_sides
+        secrets_come_to_the_same_on_both_sides
         each_key_does_one_thing
         points_off_the_curve_do_not_reach_the_chip
         random_bytes_differ

@@ -23,7 +23,7 @@ impl Sender {
     fn to(keys: &DeviceKeys) -> Sender {
         let area = Public::parse(keys.decryption.public()).unwrap();
         let public = DecryptionPublic::from_area(&area).unwrap();
-        assert!(matches!(public, DecryptionPublic::RsaOaep(_)));
+        assert!(matches!(public, DecryptionPublic::RsaOaep(..)));
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), public.spki()).unwrap();
         Sender { folder, modulus: area.key().modulus().unwrap().to_vec() }

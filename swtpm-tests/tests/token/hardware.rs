@@ -54,7 +54,7 @@ async fn a_token_that_cannot_or_is_full_says_so_and_keeps_nothing() {
     let lane = hardware.lane(0);
     rig.module.set(ModuleMishap::Unknown);
     let error = lane.create_token_keys(draw_token_ids()).await.unwrap_err();
-    assert_eq!(error, Error::Token(TokenFault::Incapable("ECDH on P-256".into())));
+    assert_eq!(error, Error::Token(TokenFault::Incapable("ECDH on P-256, nor RSA-OAEP".into())));
     rig.module.set(ModuleMishap::Full);
     let error = lane.create_token_keys(draw_token_ids()).await.unwrap_err();
     assert_eq!(error, Error::Token(TokenFault::Full));

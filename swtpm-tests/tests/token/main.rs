@@ -9,3 +9,4 @@ mod leftovers;
 mod pin;
 mod process;
 mod rig;
+mod rsa;

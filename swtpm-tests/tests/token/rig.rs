@@ -6,7 +6,8 @@ use std::time::Duration;
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use twinseal_hardware::{AuthValue, ChipKeys, Hardware, Lane, Limits, TokenConfig};
-use twinseal_scheme::keys::SigningPublic;
+use twinseal_scheme::Secret;
+use twinseal_scheme::keys::{DecryptionPublic, Encapsulation};
 use twinseal_swtpm_tests::{Module, Served, Token};
 
 /// A token, its module, and the program that is started for it.
@@ -18,7 +19,10 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Rig {
-        let token = Token::start();
+        Rig::of(Token::start())
+    }
+
+    pub fn of(token: Token) -> Rig {
         let module = Module::before(&token);
         let environment = [token.environment(), module.environment()].concat();
         Rig { token, module, agent: Served::new("twinseal-agent", &environment) }
@@ -59,6 +63,10 @@ pub async fn signs(lane: &Lane, keys: &ChipKeys) {
     let ChipKeys::Token(of_token) = keys else { panic!("keys of a token") };
     let digest = Sha256::digest(message).into();
     let signature = lane.sign(keys.signing(), digest).await.expect("a signature");
-    let public = SigningPublic::Es256(of_token.signing.public().clone());
-    assert!(public.has_signed(&message, &signature));
+    assert!(of_token.signing.public().has_signed(&message, &signature));
+}
+
+/// A secret for whoever has the private half.
+pub fn drawn_for(public: &DecryptionPublic) -> (Encapsulation, Secret) {
+    Encapsulation::draw(public, [], &mut OsRng).expect("a checked key")
 }

@@ -9,8 +9,8 @@ use twinseal_scheme::enrol::{Grant, GrantKey, Offer, Standing as Granted};
 use twinseal_scheme::epoch::judge::CounterRecord;
 
 use super::Failure;
-use super::keys::{PublicKeys, serial_of};
 use super::steps::accepted;
+use crate::chip_keys::{PublicKeys, serial_of};
 use crate::engine::carrier::{SlotName, Worth};
 use crate::engine::contact::Contact;
 use crate::engine::{Engine, lock, now};
@@ -57,11 +57,11 @@ impl Engine {
     ) -> Result<(Device, Granted), Failure> {
         let challenge = accepted(enrolment)?;
         let server_signing = &challenge.server_keys.signing;
-        let offer = Offer::verify(&enrolment.m4, server_signing, &enrolment.m3)?;
+        let public = PublicKeys::of(&enrolment.keys)?;
+        let offer = Offer::verify(&enrolment.m4, server_signing, &enrolment.m3, &public.serial)?;
         let key = GrantKey::new(&self.first_chain_key(enrolment, &offer).await?);
         let grant = Grant::open(body, &key, &enrolment.m5, server_signing)?;
         let (keys, serial) = (&enrolment.keys, serial_of(&enrolment.keys)?);
-        let public = PublicKeys::of(keys)?;
         let server_id = enrolment.link.server_id;
         grant.agrees_with(&offer, &server_id, &serial, &public.ids())?;
         let bond = Bond {
@@ -75,7 +75,7 @@ impl Engine {
         };
         let device = Device {
             bond,
-            point: offer.point,
+            encapsulation: offer.encapsulation,
             base: enrolment.base,
             keys: keys.clone(),
             user_info: enrolment.user_info.clone(),

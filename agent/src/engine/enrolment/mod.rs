@@ -2,7 +2,6 @@
 //! is durable before it is offered to the courier. A crash goes on with the same bytes.
 
 mod grant;
-mod keys;
 mod steps;
 
 use std::sync::Arc;

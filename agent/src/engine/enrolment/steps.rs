@@ -16,7 +16,7 @@ use twinseal_scheme::tpm::{Public, Role};
 use twinseal_scheme::{Reason, Secret};
 
 use super::Failure;
-use super::keys::{PublicKeys, ak_name, name_of, serial_of};
+use crate::chip_keys::{PublicKeys, ak_name, name_of, serial_of};
 use crate::engine::Engine;
 use crate::store::Enrolment;
 
@@ -62,12 +62,9 @@ impl Engine {
         keys: &TokenKeys,
         challenge: &AcceptedChallenge,
     ) -> Result<ClaimedToken, Failure> {
-        let claimed = scheme::TokenKeys {
-            identity: keys.identity.clone(),
-            signing: keys.signing.public().clone(),
-            decryption: keys.decryption.public().clone(),
-            serial: keys.serial.public().clone(),
-        };
+        let PublicKeys { signing, decryption, serial } = PublicKeys::of(&enrolment.keys)?;
+        let identity = keys.identity.clone();
+        let claimed = scheme::TokenKeys { identity, signing, decryption, serial };
         let unsigned = claimed.unsigned(&challenge.m0_hash(), &enrolment.link.server_id)?;
         let signature = self.chip().sign(&keys.signing, unsigned.digest()).await?;
         Ok(ClaimedToken::new(unsigned.finish(&signature)))
@@ -169,8 +166,9 @@ impl Engine {
             }
             ChipKeys::Token(keys) => keys,
         };
-        let opening = CredentialOpening::begin(&credential_blob)?;
-        let z = self.chip().agree(&keys.decryption, *opening.ephemeral().point()).await?;
+        let public = PublicKeys::of(&enrolment.keys)?;
+        let opening = CredentialOpening::begin(&public.decryption, &credential_blob)?;
+        let z = self.chip().decapsulate(&keys.decryption, opening.encapsulation()).await?;
         let (server_id, m1) = (&enrolment.link.server_id, &enrolment.m1);
         Ok(opening.finish(&z, &CredentialContext { server_id, enrol_id: &enrol_id, m1 })?)
     }
@@ -182,7 +180,9 @@ impl Engine {
         m4: &[u8],
     ) -> Result<u32, Failure> {
         let challenge = accepted(enrolment)?;
-        let offer = Offer::verify(m4, &challenge.server_keys.signing, &enrolment.m3)?;
+        let public = PublicKeys::of(&enrolment.keys)?;
+        let server_signing = &challenge.server_keys.signing;
+        let offer = Offer::verify(m4, server_signing, &enrolment.m3, &public.serial)?;
         enrolment.m4 = m4.to_vec();
         let chain = self.first_chain_key(enrolment, &offer).await?;
         enrolment.base = match &enrolment.keys {
@@ -197,8 +197,7 @@ impl Engine {
             epoch_base: enrolment.base,
             mac: ConfirmationKey::new(&chain).confirm(&[m0, m1, m2, m3, m4].map(hash)),
         };
-        let signing = PublicKeys::of(&enrolment.keys)?.signing;
-        let unsigned = confirmation.unsigned(signing.algorithm());
+        let unsigned = confirmation.unsigned(public.signing.algorithm());
         let signature = self.chip().sign(enrolment.keys.signing(), unsigned.digest()).await?;
         enrolment.m5 = unsigned.finish(&signature);
         Ok(3)
@@ -209,7 +208,8 @@ impl Engine {
         enrolment: &Enrolment,
         offer: &Offer,
     ) -> Result<ChainKey, Failure> {
-        let z = self.chip().agree_serial(&enrolment.keys, *offer.point.point()).await?;
+        let chip = self.chip();
+        let z = chip.decapsulate_serial(&enrolment.keys, &offer.encapsulation).await?;
         let serial = serial_of(&enrolment.keys)?;
         let server_id = &enrolment.link.server_id;
         Ok(ChainKey::first(&z, server_id, &offer.device_id, &serial, offer.generation))

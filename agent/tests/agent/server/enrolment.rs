@@ -81,15 +81,10 @@ impl Server {
             None => (DeviceId([0xd; 16]), 1),
         };
         let serial = enrolling.keys.ek.serial();
-        let (offer, secrets) = Offer::draw(
-            proof.enrol_id,
-            device_id,
-            generation,
-            &self.keys.server_id(),
-            &serial,
-            &enrolling.keys.serial,
-            &mut OsRng,
-        )?;
+        let (server_id, key) = (self.keys.server_id(), &enrolling.keys.serial);
+        let key = DecryptionPublic::EcdhEs(key.clone());
+        let (offer, secrets) =
+            Offer::draw(&proof, device_id, generation, &server_id, &serial, &key, &mut OsRng)?;
         let m4 = sign!(self.signing, offer.unsigned(m3))?;
         enrolling.hashes.extend([sha256(m3), sha256(&m4)]);
         let hashes = enrolling.hashes.clone().try_into().unwrap();

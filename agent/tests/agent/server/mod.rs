@@ -27,9 +27,11 @@ use twinseal_scheme::enrol::{
 };
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, VerifiedEpochOpen};
 use twinseal_scheme::id::{DeviceId, EnrolId};
-use twinseal_scheme::keys::{KemPrivate, P256Private, SigningKey, random_scalar};
+use twinseal_scheme::keys::{
+    DecryptionPublic, Encapsulation, KemPrivate, P256Private, SigningKey, random_scalar,
+};
 use twinseal_scheme::link::Link;
-use twinseal_scheme::message::{DownOpening, Encapsulation, Envelope, Outer, open_up, seal_down};
+use twinseal_scheme::message::{DownOpening, Envelope, Outer, open_up, seal_down};
 use twinseal_scheme::receipt::{SignedReceipt, UnsignedReceipt};
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::tpm::{

@@ -255,7 +255,7 @@ fn bare(point: &[u8]) -> &[u8] {
 }
 
 /// SEQUENCE { SEQUENCE { hash, NULL }, OCTET STRING (digest follows) } of RFC 8017, section 9.2.
-fn digest_info(hash: Hash) -> &'static [u8] {
+pub(super) fn digest_info(hash: Hash) -> &'static [u8] {
     match hash {
         Hash::Sha1 => &[
             0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04,
@@ -276,7 +276,7 @@ fn digest_info(hash: Hash) -> &'static [u8] {
     }
 }
 
-fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {
+pub(super) fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {
     match hash {
         Hash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
         Hash::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
@@ -287,7 +287,7 @@ fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {
 
 /// What is refused when it begins is not known, or nothing that the key was made for; what is
 /// refused then was not right.
-fn in_use(refusal: Refusal, what: &'static str) -> Error {
+pub(super) fn in_use(refusal: Refusal, what: &'static str) -> Error {
     use RvError::{
         ArgumentsBad, DataInvalid, DataLenRange, DeviceError, EncryptedDataInvalid,
         EncryptedDataLenRange, FunctionFailed, GeneralError, KeyFunctionNotPermitted,

@@ -9,11 +9,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use twinseal_scheme::enrol::TokenIdentity;
+use twinseal_scheme::keys::{DecryptionPublic, RSA_LEN, SigningPublic};
 use zeroize::Zeroizing;
 
 use crate::application::{Hash, KeyAlgorithm, SignScheme, Uses};
 use crate::description::{self, Description};
 use crate::error::Error;
+use crate::keys::KeyFamily;
 use crate::token::application_key::TokenApplicationKey;
 use crate::token::connection::Connection;
 use crate::token::keys::{TokenId, TokenKey, TokenKeys};
@@ -61,7 +63,7 @@ macro_rules! questions {
 }
 questions! {
     Identity Lockout Describe Random
-    CreateKeys Recognise Sign Agree
+    CreateKeys Recognise Sign Agree Decrypt
     CreateApplicationKey SignDigest DecryptOaep AgreeWith Destroy
 }
 
@@ -106,6 +108,7 @@ impl Ask for Describe {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct CreateKeys {
     pub(crate) ids: [TokenId; 3],
+    pub(crate) prefer: KeyFamily,
 }
 
 impl Ask for CreateKeys {
@@ -113,7 +116,7 @@ impl Ask for CreateKeys {
     const MAKES_KEYS: bool = true;
 
     fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
-        connection.create_keys(self.ids)
+        connection.create_keys(self.ids, self.prefer)
     }
 }
 
@@ -132,7 +135,7 @@ impl Ask for Recognise {
 /// A signature over a digest.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Sign {
-    pub(crate) key: TokenKey,
+    pub(crate) key: TokenKey<SigningPublic>,
     #[serde(with = "serde_bytes")]
     pub(crate) digest: [u8; 32],
 }
@@ -148,7 +151,7 @@ impl Ask for Sign {
 /// What a point times the key is.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Agree {
-    pub(crate) key: TokenKey,
+    pub(crate) key: TokenKey<DecryptionPublic>,
     #[serde(with = "serde_bytes")]
     pub(crate) point: [u8; 65],
 }
@@ -159,6 +162,23 @@ impl Ask for Agree {
     fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
         let agreed = connection.agree(&self.key, &self.point)?;
         Ok(SecretBytes(Zeroizing::new(agreed.expose().to_vec())))
+    }
+}
+
+/// What was encrypted to an RSA key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Decrypt {
+    pub(crate) key: TokenKey<DecryptionPublic>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) ciphertext: [u8; RSA_LEN],
+}
+
+impl Ask for Decrypt {
+    type Answer = SecretBytes;
+
+    fn answer(self, connection: &mut Connection) -> Result<Self::Answer, Error> {
+        let decrypted = connection.decrypt(&self.key, &self.ciphertext)?;
+        Ok(SecretBytes(Zeroizing::new(decrypted.expose().to_vec())))
     }
 }
 

@@ -14,15 +14,17 @@ use twinseal_scheme::enrol::TokenIdentity;
 use crate::config::AuthValue;
 use crate::description::{Capacity, Description, Kind, Lockout};
 use crate::error::Error;
+use crate::keys::KeyFamily;
 use crate::token::address::{Attribute, TokenAddress};
 use crate::token::failure::TokenFault;
 
-/// What every token of a device must be able to do, and what to call it.
-const NEEDED: [(MechanismType, &str); 3] = [
-    (MechanismType::ECC_KEY_PAIR_GEN, "key pairs on P-256"),
-    (MechanismType::ECDSA, "ECDSA on P-256"),
-    (MechanismType::ECDH1_DERIVE, "ECDH on P-256"),
-];
+/// What a token says that it can do. Whether it can, each key shows when it is made.
+pub(super) struct Abilities {
+    ecdsa: bool,
+    ecdh: bool,
+    rsa_signatures: bool,
+    rsa_oaep: bool,
+}
 
 /// A module that is loaded and started.
 pub(super) struct Module(Pkcs11);
@@ -32,6 +34,7 @@ pub(super) struct Found {
     module: Pkcs11,
     slot: Slot,
     info: TokenInfo,
+    abilities: Abilities,
 }
 
 /// A session with a token, in which its user has logged in.
@@ -42,6 +45,7 @@ pub(crate) struct Connection {
     slot: Slot,
     /// The private halves that were found, by CKA_ID.
     pub(super) found: HashMap<[u8; 16], ObjectHandle>,
+    pub(super) abilities: Abilities,
     /// Whether points go to the token in an OCTET STRING, which some want and the standard does
     /// not ask for.
     pub(super) wraps_points: bool,
@@ -59,14 +63,8 @@ impl Module {
     /// Finds the token, and whether it can do what is needed and logging in cannot lock it.
     pub(super) fn find(self, address: &TokenAddress) -> Result<Found, Error> {
         let (slot, info) = self.look_for(address)?;
-        for (mechanism, what) in NEEDED {
-            match self.0.get_mechanism_info(slot, mechanism) {
-                Err(Refusal::Pkcs11(RvError::MechanismInvalid, _)) => {
-                    return Err(TokenFault::incapable(what).into());
-                }
-                known => known.map(drop)?,
-            }
-        }
+        let abilities = self.abilities(slot)?;
+        abilities.check_any()?;
         if info.user_pin_locked() {
             return Err(TokenFault::PinLocked.into());
         }
@@ -76,7 +74,23 @@ impl Module {
         if !info.user_pin_initialized() || info.user_pin_to_be_changed() {
             return Err(TokenFault::PinUnset.into());
         }
-        Ok(Found { module: self.0, slot, info })
+        Ok(Found { module: self.0, slot, info, abilities })
+    }
+
+    fn abilities(&self, slot: Slot) -> Result<Abilities, Error> {
+        let knows = |mechanism| match self.0.get_mechanism_info(slot, mechanism) {
+            Err(Refusal::Pkcs11(RvError::MechanismInvalid, _)) => Ok(false),
+            known => known.map(|_| true),
+        };
+        let ecc = knows(MechanismType::ECC_KEY_PAIR_GEN)?;
+        let rsa = knows(MechanismType::RSA_PKCS_KEY_PAIR_GEN)?;
+        let pss = knows(MechanismType::RSA_PKCS_PSS)?;
+        Ok(Abilities {
+            ecdsa: ecc && knows(MechanismType::ECDSA)?,
+            ecdh: ecc && knows(MechanismType::ECDH1_DERIVE)?,
+            rsa_signatures: rsa && (pss || knows(MechanismType::RSA_PKCS)?),
+            rsa_oaep: rsa && knows(MechanismType::RSA_PKCS_OAEP)?,
+        })
     }
 
     fn look_for(&self, address: &TokenAddress) -> Result<(Slot, TokenInfo), Error> {
@@ -104,10 +118,32 @@ impl Module {
     }
 }
 
+impl Abilities {
+    /// # Errors
+    /// [`TokenFault::Incapable`] of a token that has no such keys, by the name of what it lacks.
+    pub(super) fn check(&self, family: KeyFamily, signs: bool) -> Result<(), TokenFault> {
+        let (can, what) = match (family, signs) {
+            (KeyFamily::Ecc, true) => (self.ecdsa, "ECDSA on P-256"),
+            (KeyFamily::Ecc, false) => (self.ecdh, "ECDH on P-256"),
+            (KeyFamily::Rsa, true) => (self.rsa_signatures, "RSA signatures"),
+            (KeyFamily::Rsa, false) => (self.rsa_oaep, "RSA-OAEP"),
+        };
+        if can { Ok(()) } else { Err(TokenFault::incapable(what)) }
+    }
+
+    fn check_any(&self) -> Result<(), TokenFault> {
+        match (self.ecdsa || self.rsa_signatures, self.ecdh || self.rsa_oaep) {
+            (false, _) => Err(TokenFault::incapable("ECDSA on P-256, nor RSA signatures")),
+            (_, false) => Err(TokenFault::incapable("ECDH on P-256, nor RSA-OAEP")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Found {
     /// Begins a session, and logs in where that is needed.
     pub(super) fn log_in(self, pin: &AuthValue) -> Result<Connection, Error> {
-        let Found { module, slot, info } = self;
+        let Found { module, slot, info, abilities } = self;
         let session = module.open_rw_session(slot)?;
         if info.login_required() {
             let pin = RawAuthPin::new(pin.expose().to_vec().into());
@@ -123,6 +159,7 @@ impl Found {
             module,
             slot,
             found: HashMap::new(),
+            abilities,
             wraps_points: false,
         })
     }

@@ -1,8 +1,11 @@
 //! Keys in a token, as they are kept between two starts.
 
 use rand_core::{OsRng, RngCore};
+use twinseal_scheme::Reason;
 use twinseal_scheme::enrol::TokenIdentity;
-use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::keys::{
+    DecryptionAlgorithm, DecryptionPublic, SigningAlgorithm, SigningPublic,
+};
 use zeroize::Zeroizing;
 
 use crate::at_rest::{Reader, Writer};
@@ -27,37 +30,74 @@ pub fn draw_token_ids<const N: usize>() -> [TokenId; N] {
 pub struct TokenKeys {
     /// Which token.
     pub identity: TokenIdentity,
-    /// The signing key: ECDSA P-256.
-    pub signing: TokenKey,
-    /// The decryption key: ECDH P-256.
-    pub decryption: TokenKey,
-    /// The serial key: ECDH P-256.
-    pub serial: TokenKey,
+    /// The signing key: ECDSA P-256, or RSA-2048 with PSS or PKCS #1 v1.5.
+    pub signing: TokenKey<SigningPublic>,
+    /// The decryption key: ECDH P-256, or RSA-2048 with OAEP.
+    pub decryption: TokenKey<DecryptionPublic>,
+    /// The serial key: as the decryption key.
+    pub serial: TokenKey<DecryptionPublic>,
 }
 
-/// A key pair in a token.
+/// A key pair in a token, with its public half, which says how it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenKey {
+pub struct TokenKey<P> {
     /// CKA_ID of both halves: random.
     pub(crate) id: TokenId,
-    pub(crate) public: P256Public,
+    pub(crate) public: P,
 }
 
-impl TokenKey {
-    /// The public half.
-    pub fn public(&self) -> &P256Public {
-        &self.public
+/// A public half with the number of its algorithm in COSE, and its SubjectPublicKeyInfo.
+pub trait Stored: Sized {
+    /// Number and key.
+    fn parts(&self) -> (i16, Vec<u8>);
+
+    /// What [`Stored::parts`] gave.
+    ///
+    /// # Errors
+    /// Those of the key's own reading.
+    fn from_parts(number: i16, spki: &[u8]) -> Result<Self, Reason>;
+}
+
+impl Stored for SigningPublic {
+    fn parts(&self) -> (i16, Vec<u8>) {
+        (self.algorithm().number(), self.spki())
     }
 
+    fn from_parts(number: i16, spki: &[u8]) -> Result<Self, Reason> {
+        Self::from_spki(SigningAlgorithm::of_number(number.into())?, spki)
+    }
+}
+
+impl Stored for DecryptionPublic {
+    fn parts(&self) -> (i16, Vec<u8>) {
+        (self.algorithm().number(), self.spki())
+    }
+
+    fn from_parts(number: i16, spki: &[u8]) -> Result<Self, Reason> {
+        Self::from_spki(DecryptionAlgorithm::of_number(number.into())?, spki)
+    }
+}
+
+impl<P> TokenKey<P> {
+    /// The public half.
+    pub fn public(&self) -> &P {
+        &self.public
+    }
+}
+
+impl<P: Stored> TokenKey<P> {
     fn write(&self, writer: &mut Writer) {
+        let (number, spki) = self.public.parts();
         writer.field(&self.id);
-        writer.field(self.public.point());
+        writer.field(&number.to_be_bytes());
+        writer.field(&spki);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let id = reader.array()?;
-        let public = P256Public::from_point(reader.field()?)
-            .map_err(|_| Error::Misuse("a stored key that is not on P-256"))?;
+        let number = i16::from_be_bytes(reader.array()?);
+        let public = P::from_parts(number, reader.field()?)
+            .map_err(|_| Error::Misuse("a stored key that is not of the scheme"))?;
         Ok(Self { id, public })
     }
 
@@ -76,13 +116,9 @@ impl TokenKey {
 }
 
 impl TokenKeys {
-    pub(crate) fn all(&self) -> [&TokenKey; 3] {
-        [&self.signing, &self.decryption, &self.serial]
-    }
-
     /// What they stand under in the token.
     pub fn ids(&self) -> [TokenId; 3] {
-        self.all().map(|key| key.id)
+        [self.signing.id, self.decryption.id, self.serial.id]
     }
 
     /// The keys for a file.
@@ -92,9 +128,9 @@ impl TokenKeys {
         for text in [manufacturer, model, number] {
             writer.field(text.as_bytes());
         }
-        for key in self.all() {
-            key.write(&mut writer);
-        }
+        self.signing.write(&mut writer);
+        self.decryption.write(&mut writer);
+        self.serial.write(&mut writer);
         writer.finish()
     }
 
@@ -125,7 +161,7 @@ impl TokenKeys {
 
 /// The form in which keys are stored is also that in which they go to the token's process.
 macro_rules! sent_as_stored {
-    ($($name:ident)*) => {$(
+    ($($name:ty)*) => {$(
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_bytes(&self.to_bytes())
@@ -142,27 +178,29 @@ macro_rules! sent_as_stored {
 }
 pub(super) use sent_as_stored;
 
-sent_as_stored!(TokenKey TokenKeys);
+sent_as_stored!(TokenKey<SigningPublic> TokenKey<DecryptionPublic> TokenKeys);
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use rand_core::OsRng;
-    use twinseal_scheme::keys::P256Private;
+    use twinseal_scheme::keys::{OaepHash, P256Private, RsaPublic};
 
     use super::*;
     use crate::chip::ChipKeys;
 
     #[test]
     fn stored_keys_come_back_as_they_were_and_every_cut_is_refused() {
-        let key = |seed| TokenKey {
-            id: [seed; 16],
-            public: P256Private::generate(&mut OsRng).public().clone(),
-        };
+        let point = || P256Private::generate(&mut OsRng).public().clone();
+        let rsa = RsaPublic::from_modulus(&[0xc5; 256]).unwrap();
+        let signing = TokenKey { id: [1; 16], public: SigningPublic::Ps256(rsa.clone()) };
+        let sha1 = DecryptionPublic::RsaOaep(OaepHash::Sha1, rsa);
+        let decryption = TokenKey { id: [2; 16], public: sha1 };
+        let serial = TokenKey { id: [3; 16], public: DecryptionPublic::EcdhEs(point()) };
         let text = |text: &str| text.to_owned();
         let identity =
             TokenIdentity { manufacturer: text("V"), model: text("M"), number: text("42") };
-        let keys = TokenKeys { identity, signing: key(1), decryption: key(2), serial: key(3) };
+        let keys = TokenKeys { identity, signing, decryption, serial };
         let stored = keys.to_bytes();
         assert_eq!(TokenKeys::from_bytes(&stored).unwrap(), keys);
         assert_eq!(ChipKeys::from_bytes(&stored).unwrap().to_bytes(), stored);

@@ -1,16 +1,23 @@
 //! Keys are made in the token, never leave it, and may do one thing.
+//!
+//! P-256 is preferred; RSA-2048 is for tokens that cannot do it, and for operators who want it.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use twinseal_scheme::keys::P256Public;
+use twinseal_scheme::keys::{
+    DecryptionPublic, OaepHash, P256Public, RSA_LEN, RsaPublic, SigningPublic,
+};
 
 use crate::error::Error;
+use crate::keys::KeyFamily;
 use crate::token::connection::Connection;
 use crate::token::failure::TokenFault;
 use crate::token::keys::{TokenId, TokenKey, TokenKeys};
 
 /// namedCurve prime256v1 (RFC 5480, section 2.1.1.1), DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// 65537.
+const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// What a key is for, and may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,56 +42,161 @@ impl Use {
     }
 }
 
+/// Of a pair that was made, and not tried yet.
+enum PublicHalf {
+    P256(P256Public),
+    Rsa(RsaPublic),
+}
+
 impl Connection {
     /// Makes the three keys of an enrolment, and tries each. What fails leaves nothing behind.
-    pub(crate) fn create_keys(&mut self, ids: [TokenId; 3]) -> Result<TokenKeys, Error> {
-        let mut made = Vec::new();
-        for (purpose, id) in [Use::Sign, Use::Decrypt, Use::Serial].into_iter().zip(ids) {
-            match self.create_pair(purpose, id) {
-                Ok(key) => made.push(key),
-                Err(error) => {
-                    // Whatever there is of it goes as well.
-                    let _ = self.destroy(&id);
-                    for key in &made {
-                        let _ = self.destroy(&key.id);
-                    }
-                    return Err(error);
-                }
+    ///
+    /// Of RSA are those that the token cannot make on P-256; with [`KeyFamily::Rsa`] those that
+    /// sign and decrypt, always.
+    pub(crate) fn create_keys(
+        &mut self,
+        ids: [TokenId; 3],
+        family: KeyFamily,
+    ) -> Result<TokenKeys, Error> {
+        let keys = self.create_all(family, ids);
+        if keys.is_err() {
+            for id in &ids {
+                let _ = self.destroy(id);
             }
         }
-        let mut made = made.into_iter();
-        let mut next = || made.next().ok_or(Error::Misuse("three keys that are not three"));
-        Ok(TokenKeys {
-            identity: self.identity.clone(),
-            signing: next()?,
-            decryption: next()?,
-            serial: next()?,
-        })
+        keys
     }
 
-    fn create_pair(&mut self, purpose: Use, id: [u8; 16]) -> Result<TokenKey, Error> {
+    fn create_all(&mut self, family: KeyFamily, ids: [TokenId; 3]) -> Result<TokenKeys, Error> {
+        let either: &[KeyFamily] = match family {
+            KeyFamily::Ecc => &[KeyFamily::Ecc, KeyFamily::Rsa],
+            KeyFamily::Rsa => &[KeyFamily::Rsa],
+        };
+        let [signing, decryption, serial] = ids;
+        let signing = self.create_first(either, signing, Self::signing_key)?;
+        let decryption = self.create_first(either, decryption, |this, family, id| {
+            this.opening_key(Use::Decrypt, family, id)
+        })?;
+        // Who can agree with one key has to agree with the serial key.
+        let either: &[KeyFamily] = match decryption.public {
+            DecryptionPublic::EcdhEs(_) => &[KeyFamily::Ecc],
+            DecryptionPublic::RsaOaep(..) => &[KeyFamily::Ecc, KeyFamily::Rsa],
+        };
+        let serial = self.create_first(either, serial, |this, family, id| {
+            this.opening_key(Use::Serial, family, id)
+        })?;
+        let keys = TokenKeys { identity: self.identity.clone(), signing, decryption, serial };
+        self.try_apart(&keys)?;
+        Ok(keys)
+    }
+
+    /// Of the first family that the token is capable of.
+    fn create_first<P>(
+        &mut self,
+        families: &[KeyFamily],
+        id: TokenId,
+        create: impl Fn(&mut Self, KeyFamily, TokenId) -> Result<TokenKey<P>, Error>,
+    ) -> Result<TokenKey<P>, Error> {
+        let mut lacks = Vec::new();
+        for family in families {
+            match create(self, *family, id) {
+                Err(Error::Token(TokenFault::Incapable(what))) => lacks.push(what),
+                done => return done,
+            }
+            self.destroy(&id)?;
+        }
+        Err(TokenFault::Incapable(lacks.join(", nor ").into()).into())
+    }
+
+    fn signing_key(
+        &mut self,
+        family: KeyFamily,
+        id: TokenId,
+    ) -> Result<TokenKey<SigningPublic>, Error> {
+        let ways = match self.create_pair(Use::Sign, family, id)? {
+            PublicHalf::P256(key) => vec![SigningPublic::Es256(key)],
+            PublicHalf::Rsa(key) => {
+                vec![SigningPublic::Ps256(key.clone()), SigningPublic::Rs256(key)]
+            }
+        };
+        let keys = ways.into_iter().map(|public| TokenKey { id, public });
+        self.first_that_works(keys, Self::try_signing)
+    }
+
+    fn opening_key(
+        &mut self,
+        purpose: Use,
+        family: KeyFamily,
+        id: TokenId,
+    ) -> Result<TokenKey<DecryptionPublic>, Error> {
+        let ways = match self.create_pair(purpose, family, id)? {
+            PublicHalf::P256(key) => vec![DecryptionPublic::EcdhEs(key)],
+            PublicHalf::Rsa(key) => [OaepHash::Sha256, OaepHash::Sha1]
+                .map(|hash| DecryptionPublic::RsaOaep(hash, key.clone()))
+                .to_vec(),
+        };
+        let keys = ways.into_iter().map(|public| TokenKey { id, public });
+        self.first_that_works(keys, Self::try_opening)
+    }
+
+    /// One pair used in one way after the other.
+    fn first_that_works<P>(
+        &mut self,
+        keys: impl Iterator<Item = TokenKey<P>>,
+        attempt: impl Fn(&mut Self, &TokenKey<P>) -> Result<(), Error>,
+    ) -> Result<TokenKey<P>, Error> {
+        let mut last = Err(Error::Misuse("a key for nothing"));
+        for key in keys {
+            match attempt(self, &key) {
+                Ok(()) => return Ok(key),
+                // Tokens have many words for an algorithm that they do not know.
+                Err(error @ Error::Token(TokenFault::Incapable(_) | TokenFault::Failed(_))) => {
+                    last = Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        last
+    }
+
+    fn create_pair(
+        &mut self,
+        purpose: Use,
+        family: KeyFamily,
+        id: TokenId,
+    ) -> Result<PublicHalf, Error> {
+        self.abilities.check(family, purpose.signs())?;
         let both = [
             Attribute::Token(true),
             Attribute::Id(id.to_vec()),
             Attribute::Label(purpose.label().to_vec()),
         ];
         let mut public = both.to_vec();
-        public.extend([
-            Attribute::Private(false),
-            Attribute::EcParams(P256.to_vec()),
-            Attribute::Verify(purpose.signs()),
-        ]);
-        let private = [&both[..], &restrictions(purpose)].concat();
-        let pair = self.session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)?;
-        self.check(pair.1, &restrictions(purpose))?;
-        let public = self.public_half(pair.0)?;
-        self.found.insert(id, pair.1);
-        let key = TokenKey { id, public };
-        match purpose.signs() {
-            true => self.try_signing(&key)?,
-            false => self.try_agreeing(&key)?,
-        }
-        Ok(key)
+        public.extend([Attribute::Private(false), Attribute::Verify(purpose.signs())]);
+        let mechanism = match family {
+            KeyFamily::Ecc => {
+                public.push(Attribute::EcParams(P256.to_vec()));
+                Mechanism::EccKeyPairGen
+            }
+            KeyFamily::Rsa => {
+                public.extend([
+                    Attribute::Encrypt(!purpose.signs()),
+                    Attribute::ModulusBits((RSA_LEN as u64 * 8).into()),
+                    Attribute::PublicExponent(EXPONENT.to_vec()),
+                ]);
+                Mechanism::RsaPkcsKeyPairGen
+            }
+        };
+        let restrictions = restrictions(purpose, family);
+        let private = [&both[..], &restrictions].concat();
+        let (public, private) = self.session.generate_key_pair(&mechanism, &public, &private)?;
+        self.check(private, &restrictions)?;
+        let public = match family {
+            KeyFamily::Ecc => PublicHalf::P256(self.point(public)?),
+            KeyFamily::Rsa => PublicHalf::Rsa(self.modulus(public)?),
+        };
+        self.found.insert(id, private);
+        Ok(public)
     }
 
     /// Whether the token has given the private half the attributes that were asked for. What it
@@ -104,7 +216,7 @@ impl Connection {
     }
 
     /// The point comes in an OCTET STRING, as the standard has it, or bare.
-    fn public_half(&self, public: ObjectHandle) -> Result<P256Public, Error> {
+    fn point(&self, public: ObjectHandle) -> Result<P256Public, Error> {
         let given = self.session.get_attributes(public, &[AttributeType::EcPoint])?;
         let point = given.iter().find_map(|attribute| match attribute {
             Attribute::EcPoint(point) => Some(point.as_slice()),
@@ -119,6 +231,27 @@ impl Connection {
             .ok_or_else(|| TokenFault::incapable("public keys on P-256 that can be read").into())
     }
 
+    /// Numbers come with or without zeros before them.
+    fn modulus(&self, public: ObjectHandle) -> Result<RsaPublic, Error> {
+        let types = [AttributeType::Modulus, AttributeType::PublicExponent];
+        let given = self.session.get_attributes(public, &types)?;
+        let (mut modulus, mut exponent) = (&[][..], &[][..]);
+        for attribute in &given {
+            match attribute {
+                Attribute::Modulus(number) => modulus = without_zeros(number),
+                Attribute::PublicExponent(number) => exponent = without_zeros(number),
+                _ => {}
+            }
+        }
+        let key = RsaPublic::from_modulus(modulus).ok().filter(|_| exponent == EXPONENT);
+        let key =
+            key.ok_or(TokenFault::incapable("RSA keys of 2048 bits with the exponent 65537"))?;
+        match key.is_weak() {
+            true => Err(TokenFault::incapable("RSA keys that nobody can factor").into()),
+            false => Ok(key),
+        }
+    }
+
     /// Both halves, and whatever else has this id.
     pub(super) fn destroy(&mut self, id: &TokenId) -> Result<(), Error> {
         self.found.remove(id);
@@ -130,14 +263,20 @@ impl Connection {
 }
 
 /// What the private half is, and all that it may do.
-fn restrictions(purpose: Use) -> Vec<Attribute> {
+fn restrictions(purpose: Use, family: KeyFamily) -> Vec<Attribute> {
+    let opens = !purpose.signs();
     vec![
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::Sign(purpose.signs()),
-        Attribute::Derive(!purpose.signs()),
-        Attribute::Decrypt(false),
+        Attribute::Derive(opens && family == KeyFamily::Ecc),
+        Attribute::Decrypt(opens && family == KeyFamily::Rsa),
         Attribute::Unwrap(false),
     ]
+}
+
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
 }

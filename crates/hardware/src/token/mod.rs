@@ -37,6 +37,7 @@ pub use serve::serve_token_module;
 use crate::config::{AuthValue, Limits};
 use crate::connected::{Connect, Connected};
 use crate::error::Error;
+use crate::keys::KeyFamily;
 use process::Process;
 
 /// The argument that makes a program serve a token's module.
@@ -56,6 +57,9 @@ pub struct TokenConfig {
     pub address: TokenAddress,
     /// The PIN of its user. Without one it does nothing before [`Lane::log_in`](crate::Lane::log_in).
     pub pin: Option<AuthValue>,
+    /// What the signing and the decryption key of a new enrolment are; with the default, RSA where
+    /// the token cannot do it on P-256. The serial key is of P-256 wherever the token can agree.
+    pub prefer: KeyFamily,
     /// How many requests may wait, and how long.
     pub limits: Limits,
     /// The program that is started for the module: with the argument [`TOKEN_MODULE`] it does
@@ -67,7 +71,8 @@ impl TokenConfig {
     /// The default limits, and this very program for the module.
     pub fn new(address: TokenAddress, pin: impl Into<Option<AuthValue>>) -> Self {
         let program = PathBuf::from("/proc/self/exe");
-        Self { address, pin: pin.into(), limits: Limits::default(), program }
+        let (pin, prefer, limits) = (pin.into(), KeyFamily::default(), Limits::default());
+        Self { address, pin, prefer, limits, program }
     }
 }
 

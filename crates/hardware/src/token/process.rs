@@ -13,16 +13,20 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use twinseal_scheme::Secret;
+use twinseal_scheme::keys::{DecryptionPublic, RSA_LEN};
 use zeroize::Zeroizing;
 
 use crate::application::{Hash, SignScheme};
 use crate::config::{AuthValue, Limits};
 use crate::error::Error;
 use crate::hardware::MAKING_KEYS;
+use crate::keys::KeyFamily;
 use crate::token::ask::{self, Ask, Question};
 use crate::token::failure::TokenFault;
 use crate::token::wire::{self, Refusal, SecretBytes};
-use crate::token::{TOKEN_MODULE, TokenAddress, TokenApplicationKey, TokenConfig, TokenKey};
+use crate::token::{
+    TOKEN_MODULE, TokenAddress, TokenApplicationKey, TokenConfig, TokenId, TokenKey, TokenKeys,
+};
 
 /// How long a process may take to end: first by itself, then when it was killed.
 const ENDING: Duration = Duration::from_secs(1);
@@ -32,6 +36,7 @@ pub(crate) struct Process {
     child: Child,
     line: UnixStream,
     limits: Limits,
+    prefer: KeyFamily,
     has_served: bool,
     /// It has ended or hangs, or what it says is no answer.
     is_broken: bool,
@@ -53,8 +58,8 @@ impl Process {
         let (line, child) = spawn(config).map_err(|error| {
             TokenFault::Module(format!("its process cannot be started, {error}"))
         })?;
-        let process =
-            Process { child, line, limits: config.limits, has_served: false, is_broken: false };
+        let TokenConfig { limits, prefer, .. } = *config;
+        let process = Process { child, line, limits, prefer, has_served: false, is_broken: false };
         cut.watch(&process.line)?;
         Ok(process)
     }
@@ -82,10 +87,26 @@ impl Process {
     }
 
     /// What a point on P-256 times a key is.
-    pub(crate) fn agree(&mut self, key: &TokenKey, point: [u8; 65]) -> Result<Secret, Error> {
-        let agreed = self.ask(ask::Agree { key: key.clone(), point })?;
-        // Of that length it was sent.
-        Secret::try_from(agreed.0.as_slice()).map_err(|_| TokenFault::Crashed.into())
+    pub(crate) fn agree(
+        &mut self,
+        key: &TokenKey<DecryptionPublic>,
+        point: [u8; 65],
+    ) -> Result<Secret, Error> {
+        secret(self.ask(ask::Agree { key: key.clone(), point })?)
+    }
+
+    /// What was encrypted to an RSA key.
+    pub(crate) fn decrypt(
+        &mut self,
+        key: &TokenKey<DecryptionPublic>,
+        ciphertext: [u8; RSA_LEN],
+    ) -> Result<Secret, Error> {
+        secret(self.ask(ask::Decrypt { key: key.clone(), ciphertext })?)
+    }
+
+    /// Makes the keys of a new enrolment, as the configuration wants them.
+    pub(super) fn create_keys(&mut self, ids: [TokenId; 3]) -> Result<TokenKeys, Error> {
+        self.ask(ask::CreateKeys { ids, prefer: self.prefer })
     }
 
     /// See [`Lane::sign_digest`](crate::Lane::sign_digest).
@@ -200,6 +221,11 @@ impl Cut {
         line.last = new.try_clone().ok();
         Ok(())
     }
+}
+
+/// Of that length it was sent.
+fn secret(SecretBytes(bytes): SecretBytes) -> Result<Secret, Error> {
+    Secret::try_from(bytes.as_slice()).map_err(|_| TokenFault::Crashed.into())
 }
 
 /// Its end of the line is its standard input: no descriptor is passed on otherwise. It is in a

@@ -33,7 +33,7 @@ impl Lane {
         let make = move |chip: &mut Chip| {
             let token = chip.token()?;
             token.run(|p| p.ask(ask::Lockout))?;
-            token.attempt(|p| p.ask(ask::CreateKeys { ids }))
+            token.attempt(|p| p.create_keys(ids))
         };
         self.making_keys().ask_chip(make).await
     }

@@ -8,7 +8,7 @@ use super::gcm::{self, ZERO_IV};
 use super::{PROTECTED_A256GCM, expect, iv_header, untag};
 use crate::Reason;
 use crate::cbor::{self, Items};
-use crate::keys::{P256Public, RSA_LEN};
+use crate::keys::{DecryptionPublic, Encapsulation, OaepHash, P256Public, RSA_LEN};
 use crate::secret::Secret;
 
 const TAG: u64 = 96;
@@ -17,9 +17,6 @@ const TAG: u64 = 96;
 pub(crate) const PROTECTED_DIRECT_HKDF: &[u8] = &[0xa1, 0x01, 0x29];
 /// {1: -25}, ECDH-ES with HKDF-256 (RFC 9053 section 6.3.1).
 pub(crate) const PROTECTED_ECDH_ES: &[u8] = &[0xa1, 0x01, 0x38, 0x18];
-/// RSAES-OAEP with SHA-256 (RFC 8230 section 3). It stands unprotected, since RSA protects no
-/// header, and is compared.
-const RSA_OAEP: i64 = -41;
 /// {1: 3, -65601: commitment} up to the commitment.
 const PROTECTED_COMMITTED: &[u8] = &[0xa2, 0x01, 0x03, 0x3a, 0x00, 0x01, 0x00, 0x40, 0x58, 0x20];
 
@@ -29,15 +26,6 @@ pub(crate) enum Recipient {
     Direct { salt: [u8; 32], commitment: [u8; 32] },
     /// With his decryption key.
     Key(Encapsulation),
-}
-
-/// What the recipient's decryption key turns into the secret that gives the content key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// An ephemeral key to agree with: {-1: COSE_Key}. The secret is the shared X coordinate.
-    EcdhEs(P256Public),
-    /// The content key by RSAES-OAEP with SHA-256 and the empty label: 256 bytes to decrypt.
-    RsaOaep([u8; RSA_LEN]),
 }
 
 /// A COSE_Encrypt: its recipient, and the ciphertext with its tag.
@@ -80,8 +68,8 @@ impl Encrypted {
                 let (x, y) = ephemeral.coordinates();
                 (PROTECTED_ECDH_ES, (Value::from(-1), cose_key(x, y)), none)
             }
-            Recipient::Key(Encapsulation::RsaOaep(encrypted_key)) => {
-                (none, (Value::from(1), Value::from(RSA_OAEP)), encrypted_key.as_slice())
+            Recipient::Key(Encapsulation::RsaOaep(hash, encrypted_key)) => {
+                (none, oaep_header(*hash), encrypted_key.as_slice())
             }
         };
         let recipient = cbor::value!(protected, Value::Map(vec![unprotected]), encrypted_key);
@@ -126,15 +114,38 @@ impl Encrypted {
         Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, ephemeral))
     }
 
-    /// Reads the strict form with [`Encapsulation::RsaOaep`]; gives the encrypted key too.
-    pub(crate) fn decode_rsa_oaep(bytes: &[u8]) -> Result<(Encrypted, [u8; RSA_LEN]), Reason> {
-        let (parts, encrypted_key) = Parts::decode(bytes, &[])?;
-        let algorithm = (Value::from(1), Value::from(RSA_OAEP));
-        if parts.protected != PROTECTED_A256GCM || parts.recipient_unprotected != algorithm {
-            return Err(Reason::WrongHeader);
+    /// Reads the strict form for a device's key, in the one algorithm that the key has.
+    pub(crate) fn decode_for(
+        key: &DecryptionPublic,
+        bytes: &[u8],
+    ) -> Result<(Encrypted, Encapsulation), Reason> {
+        match key {
+            DecryptionPublic::EcdhEs(_) => {
+                let (encrypted, ephemeral) = Encrypted::decode_ecdh_es(bytes)?;
+                Ok((encrypted, Encapsulation::EcdhEs(ephemeral)))
+            }
+            DecryptionPublic::RsaOaep(hash, _) => {
+                let (encrypted, found, encrypted_key) = Encrypted::decode_rsa_oaep(bytes)?;
+                if found != *hash {
+                    return Err(Reason::WrongHeader);
+                }
+                let below = Encapsulation::decode(key, &encrypted_key[..]);
+                Ok((encrypted, below.map_err(|_| Reason::BadKeyLayer)?))
+            }
         }
-        let recipient = Recipient::Key(Encapsulation::RsaOaep(encrypted_key));
-        Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, encrypted_key))
+    }
+
+    /// Reads the strict form with [`Encapsulation::RsaOaep`]; gives what is in that too.
+    pub(crate) fn decode_rsa_oaep(
+        bytes: &[u8],
+    ) -> Result<(Encrypted, OaepHash, Box<[u8; RSA_LEN]>), Reason> {
+        let (parts, encrypted_key) = Parts::decode(bytes, &[])?;
+        let is_this = |hash: &OaepHash| parts.recipient_unprotected == oaep_header(*hash);
+        let hash = [OaepHash::Sha256, OaepHash::Sha1].into_iter().find(is_this);
+        let hash = hash.filter(|_| parts.protected == PROTECTED_A256GCM);
+        let (hash, encrypted_key) = (hash.ok_or(Reason::WrongHeader)?, Box::new(encrypted_key));
+        let recipient = Recipient::Key(Encapsulation::RsaOaep(hash, encrypted_key.clone()));
+        Ok((Encrypted { recipient, ciphertext: parts.ciphertext }, hash, encrypted_key))
     }
 }
 
@@ -180,6 +191,12 @@ pub(crate) fn enc_structure(recipient: &Recipient, external_aad: &[u8]) -> Vec<u
         header: Default::default(),
     };
     coset::enc_structure_data(EncryptionContext::CoseEncrypt, protected, external_aad)
+}
+
+/// {1: alg} (RFC 8230 section 3). It stands unprotected, since RSA protects no header, and is
+/// compared.
+fn oaep_header(hash: OaepHash) -> (Value, Value) {
+    (Value::from(1), Value::from(hash.number()))
 }
 
 /// {1: 2, -1: 1, -2: X, -3: Y} (RFC 9053 section 7.1.1).

@@ -5,13 +5,13 @@ use rand_core::CryptoRngCore;
 
 use crate::Reason;
 use crate::cbor::{self, Items};
-use crate::cose::encrypt::{Encapsulation, Encrypted};
+use crate::cose::encrypt::Encrypted;
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::enrol::challenge::{AcceptedChallenge, Challenge};
 use crate::enrol::{ClaimedHardware, ENROL_MAX, UserInfo, VERSION};
 use crate::id::{DeviceId, ServerId};
-use crate::keys::{P256Public, SigningAlgorithm, SigningPublic};
+use crate::keys::{DecryptionPublic, Encapsulation, P256Public, SigningAlgorithm, SigningPublic};
 use crate::label;
 use crate::message::KeyLayer;
 use crate::secret::{Secret, sha256};
@@ -71,7 +71,8 @@ impl Claim {
         let server_id = challenge.server_keys.server_id();
         let aad = aad(&challenge.m0);
         let layer = KeyLayer { parties: parties(&server_id), aad: &aad };
-        let sealed = layer.seal(&challenge.server_keys.encryption, &plaintext, rng)?;
+        let to = DecryptionPublic::EcdhEs(challenge.server_keys.encryption.clone());
+        let sealed = layer.seal(&to, &plaintext, rng)?;
         let m1 = cbor::array!(VERSION, challenge.m0, sealed);
         if m1.len() > ENROL_MAX { Err(Reason::TooLarge) } else { Ok(m1) }
     }

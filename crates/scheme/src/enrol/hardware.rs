@@ -7,7 +7,7 @@ use crate::cbor::{self, Items};
 use crate::enrol::claimed_keys::{ClaimedKey, ClaimedKeys};
 use crate::enrol::token::{ClaimedToken, STATEMENT_MAX, TokenKeys};
 use crate::id::ServerId;
-use crate::keys::{DecryptionPublic, P256Public, SigningPublic};
+use crate::keys::{DecryptionPublic, SigningPublic};
 use crate::serial::HardwareSerial;
 use crate::tpm::VerifiedDeviceKeys;
 
@@ -144,7 +144,7 @@ impl VerifiedHardware {
     pub fn signing(&self) -> SigningPublic {
         match self {
             VerifiedHardware::Tpm(keys) => keys.signing.key.clone(),
-            VerifiedHardware::Token(keys) => SigningPublic::Es256(keys.signing.clone()),
+            VerifiedHardware::Token(keys) => keys.signing.clone(),
         }
     }
 
@@ -152,15 +152,15 @@ impl VerifiedHardware {
     pub fn decryption(&self) -> DecryptionPublic {
         match self {
             VerifiedHardware::Tpm(keys) => keys.decryption.key.clone(),
-            VerifiedHardware::Token(keys) => DecryptionPublic::EcdhEs(keys.decryption.clone()),
+            VerifiedHardware::Token(keys) => keys.decryption.clone(),
         }
     }
 
-    /// The serial key.
-    pub fn serial(&self) -> &P256Public {
+    /// The serial key. A TPM's always agrees.
+    pub fn serial(&self) -> DecryptionPublic {
         match self {
-            VerifiedHardware::Tpm(keys) => &keys.serial,
-            VerifiedHardware::Token(keys) => &keys.serial,
+            VerifiedHardware::Tpm(keys) => DecryptionPublic::EcdhEs(keys.serial.clone()),
+            VerifiedHardware::Token(keys) => keys.serial.clone(),
         }
     }
 

@@ -1,16 +1,18 @@
 //! M4 and M5: the serial key's agreement. From here on only the chip can compute CK_0: the
 //! server computes it once, together with the confirmation that it expects, and forgets the
-//! ephemeral key.
+//! ephemeral key, or the secret that it has encrypted by RSA.
 
 use rand_core::CryptoRngCore;
 
 use crate::Reason;
 use crate::cbor::{self, Items};
 use crate::cose::sign1::{Signed, Unsigned};
-use crate::enrol::ENROL_MAX;
+use crate::enrol::{ActivationProof, ENROL_MAX};
 use crate::epoch::ChainKey;
 use crate::id::{DeviceId, EnrolId, ServerId};
-use crate::keys::{P256Private, P256Public, SigningAlgorithm, SigningPublic};
+use crate::keys::{
+    DecryptionPublic, Encapsulation, P256Public, RSA_LEN, SigningAlgorithm, SigningPublic,
+};
 use crate::label;
 use crate::secret::{Secret, equal, hmac, kdf, sha256};
 use crate::serial::HardwareSerial;
@@ -19,7 +21,7 @@ use crate::server_keys::{by_device, by_server, signed_by_server};
 const OFFER: &str = "M4";
 const CONFIRMATION: &str = "M5";
 
-/// M4: the name that the device will have, and the point for its serial key.
+/// M4: the name that the device will have, and what its serial key makes CK_0 of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The enrolment.
@@ -28,8 +30,8 @@ pub struct Offer {
     pub device_id: DeviceId,
     /// Counts enrolments of this device.
     pub generation: u32,
-    /// E. The device keeps it: with the serial key it gives CK_0 again at every start.
-    pub point: P256Public,
+    /// E. The device keeps it: the serial key makes CK_0 of it again at every start.
+    pub encapsulation: Encapsulation,
 }
 
 /// What the server keeps, encrypted, of making an offer.
@@ -39,24 +41,24 @@ pub struct OfferSecrets {
 }
 
 impl Offer {
-    /// Draws E against the device's serial key, computes CK_0, and wipes E's private half.
+    /// Draws E for the device's serial key, in answer to M3, computes CK_0, and wipes whatever
+    /// else could compute it.
     ///
     /// # Errors
-    /// [`Reason::BadPoint`].
+    /// [`Reason::BadPoint`], [`Reason::UnknownKey`]; neither can happen with a key that was checked.
     pub fn draw(
-        enrol_id: EnrolId,
+        proof: &ActivationProof,
         device_id: DeviceId,
         generation: u32,
         server_id: &ServerId,
         serial: &HardwareSerial,
-        serial_key: &P256Public,
+        serial_key: &DecryptionPublic,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(Offer, OfferSecrets), Reason> {
-        let ephemeral = P256Private::generate(rng);
-        let z = ephemeral.agree(serial_key)?;
+        let (encapsulation, z) = Encapsulation::draw(serial_key, [&proof.encode()], rng)?;
         let chain = ChainKey::first(&z, server_id, &device_id, serial, generation);
-        let point = ephemeral.public().clone();
-        Ok((Offer { enrol_id, device_id, generation, point }, OfferSecrets { chain }))
+        let enrol_id = proof.enrol_id;
+        Ok((Offer { enrol_id, device_id, generation, encapsulation }, OfferSecrets { chain }))
     }
 
     /// M4 in answer to `m3`, to be signed by the server's signing key.
@@ -66,18 +68,23 @@ impl Offer {
             sha256(&[m3]),
             self.device_id,
             self.generation,
-            self.point.point()
+            self.encapsulation.bytes()
         );
         Unsigned::new(payload, &by_server(OFFER))
     }
 
-    /// The device's check that M4 is the server's answer to `m3`. The point is checked before
-    /// the chip sees it.
+    /// The device's check that M4 is the server's answer to `m3`, with an E for its serial key. E
+    /// is checked before the chip sees it.
     ///
     /// # Errors
-    /// The reasons of form, [`Reason::BadServerSignature`], [`Reason::WrongTranscript`],
-    /// [`Reason::BadPoint`].
-    pub fn verify(bytes: &[u8], signing: &P256Public, m3: &[u8]) -> Result<Offer, Reason> {
+    /// The reasons of form, [`Reason::BadServerSignature`], [`Reason::WrongTranscript`], and those
+    /// of [`Encapsulation::decode`].
+    pub fn verify(
+        bytes: &[u8],
+        signing: &P256Public,
+        m3: &[u8],
+        serial_key: &DecryptionPublic,
+    ) -> Result<Offer, Reason> {
         let payload = signed_by_server(bytes, OFFER, signing)?;
         let mut items = Items::decode(&payload, ENROL_MAX, 5)?;
         let enrol_id = EnrolId(items.fixed()?);
@@ -88,7 +95,7 @@ impl Offer {
             enrol_id,
             device_id: DeviceId(items.fixed()?),
             generation: items.uint()?,
-            point: P256Public::from_point(&items.fixed::<65>()?)?,
+            encapsulation: Encapsulation::decode(serial_key, &items.bytes(RSA_LEN)?)?,
         })
     }
 }

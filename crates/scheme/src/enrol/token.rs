@@ -2,17 +2,19 @@
 //!
 //! Nobody vouches for a token, and it has no key that could certify others. So each of its three
 //! keys shows that it is there in its own way, once: the signing key by signing the claim, the
-//! decryption key by opening the credential, the serial key by the confirmation.
+//! decryption key by opening the credential, the serial key by the confirmation. Each is of P-256,
+//! or of RSA-2048 where the token can do no better.
 
+use ciborium::value::Value;
 use rand_core::CryptoRngCore;
 
 use crate::Reason;
 use crate::cbor::{self, Items};
-use crate::cose::encrypt::{Encapsulation, Encrypted};
+use crate::cose::encrypt::Encrypted;
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::id::{EnrolId, ServerId};
-use crate::keys::{P256Public, SigningAlgorithm, SigningPublic};
+use crate::keys::{DecryptionPublic, Encapsulation, RsaPublic, SigningPublic};
 use crate::label;
 use crate::message::KeyLayer;
 use crate::secret::{Secret, sha256};
@@ -23,8 +25,6 @@ const NAME: &str = "token";
 /// The longest manufacturer, model and serial number, bytes: those of CK_TOKEN_INFO (PKCS #11
 /// version 3.0, section 3.2).
 const IDENTITY_MAX: [usize; 3] = [32, 16, 16];
-/// The longest SubjectPublicKeyInfo that is looked at, bytes.
-const SPKI_MAX: usize = 512;
 /// The longest statement of a token, bytes.
 pub(super) const STATEMENT_MAX: usize = 2048;
 
@@ -55,11 +55,11 @@ pub struct TokenKeys {
     /// The token.
     pub identity: TokenIdentity,
     /// Signs the key layer upward, and the claim.
-    pub signing: P256Public,
+    pub signing: SigningPublic,
     /// Opens the key layer downward, and the credential of M2.
-    pub decryption: P256Public,
-    /// Agrees on CK_0, and on nothing else.
-    pub serial: P256Public,
+    pub decryption: DecryptionPublic,
+    /// Agrees on CK_0, or decrypts what gives it, and nothing else.
+    pub serial: DecryptionPublic,
 }
 
 impl TokenKeys {
@@ -76,11 +76,31 @@ impl TokenKeys {
             m0_hash,
             server_id,
             self.identity.serial()?.as_bytes(),
-            self.signing.spki(),
-            self.decryption.spki(),
-            self.serial.spki()
+            self.signing.to_item(),
+            self.decryption.to_item(),
+            self.serial.to_item()
         );
-        Ok(Unsigned::with(SigningAlgorithm::Es256, payload, &by_device(NAME)))
+        Ok(Unsigned::with(self.signing.algorithm(), payload, &by_device(NAME)))
+    }
+
+    /// Three keys, none of a flawed generator. Whoever can agree with one key can agree with the
+    /// serial key, and has to, since an agreement has a part of both sides.
+    fn check(&self) -> Result<(), Reason> {
+        let [signing, decryption, serial] =
+            [self.signing.id(), self.decryption.id(), self.serial.id()];
+        if signing == decryption || decryption == serial || serial == signing {
+            return Err(Reason::NamesNotDistinct);
+        }
+        let rsa = [self.signing.rsa(), self.decryption.rsa(), self.serial.rsa()];
+        if rsa.into_iter().flatten().any(RsaPublic::is_weak) {
+            return Err(Reason::KeyRoca);
+        }
+        match (&self.decryption, &self.serial) {
+            (DecryptionPublic::EcdhEs(_), DecryptionPublic::RsaOaep(..)) => {
+                Err(Reason::TokenKeyKind)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -98,7 +118,7 @@ impl std::fmt::Debug for ClaimedToken {
 struct Statement {
     identity: TokenIdentity,
     context: ([u8; 32], ServerId, HardwareSerial),
-    keys: [Vec<u8>; 3],
+    keys: [Value; 3],
 }
 
 impl ClaimedToken {
@@ -133,9 +153,9 @@ impl ClaimedToken {
     /// and this serial.
     ///
     /// # Errors
-    /// The reasons of form; [`Reason::TokenKeyKind`] and [`Reason::BadPoint`];
-    /// [`Reason::BadDeviceSignature`]; [`Reason::WrongTranscript`] when it was made for another
-    /// occasion; [`Reason::NamesNotDistinct`].
+    /// The reasons of form; [`Reason::TokenKeyKind`], [`Reason::BadPoint`] and
+    /// [`Reason::RsaModulus`]; [`Reason::BadDeviceSignature`]; [`Reason::WrongTranscript`] when it
+    /// was made for another occasion; [`Reason::NamesNotDistinct`]; [`Reason::KeyRoca`].
     pub fn verify(
         &self,
         m0_hash: &[u8; 32],
@@ -144,19 +164,18 @@ impl ClaimedToken {
     ) -> Result<TokenKeys, Reason> {
         let signed = Signed::decode(&self.0)?;
         let statement = Statement::decode(signed.unverified_payload())?;
-        let [signing, decryption, serial_key] = &statement.keys;
-        let signing = key(signing)?;
-        let by = SigningPublic::Es256(signing.clone());
-        signed.verify(&by, &by_device(NAME), Reason::BadDeviceSignature)?;
+        let [signing, decryption, serial_key] = statement.keys;
+        let signing = SigningPublic::from_item(signing).map_err(kind)?;
+        signed.verify(&signing, &by_device(NAME), Reason::BadDeviceSignature)?;
         if statement.context != (*m0_hash, *server_id, *serial) {
             return Err(Reason::WrongTranscript);
         }
-        let (decryption, serial_key) = (key(decryption)?, key(serial_key)?);
-        if signing == decryption || decryption == serial_key || serial_key == signing {
-            return Err(Reason::NamesNotDistinct);
-        }
+        let decryption = DecryptionPublic::from_item(decryption).map_err(kind)?;
+        let serial_key = DecryptionPublic::from_item(serial_key).map_err(kind)?;
         let identity = statement.identity;
-        Ok(TokenKeys { identity, signing, decryption, serial: serial_key })
+        let keys = TokenKeys { identity, signing, decryption, serial: serial_key };
+        keys.check()?;
+        Ok(keys)
     }
 }
 
@@ -168,16 +187,14 @@ impl Statement {
             TokenIdentity { manufacturer: manufacturer?, model: model?, number: number? };
         let context =
             (items.fixed()?, ServerId(items.fixed()?), HardwareSerial::from_bytes(items.fixed()?));
-        let keys = [items.bytes(SPKI_MAX)?, items.bytes(SPKI_MAX)?, items.bytes(SPKI_MAX)?];
+        let keys = [items.any()?, items.any()?, items.any()?];
         Ok(Statement { identity, context, keys })
     }
 }
 
-fn key(spki: &[u8]) -> Result<P256Public, Reason> {
-    P256Public::from_spki(spki).map_err(|reason| match reason {
-        Reason::UnknownKey => Reason::TokenKeyKind,
-        other => other,
-    })
+/// What is wrong with a key that is not of any kind that is allowed.
+fn kind(reason: Reason) -> Reason {
+    if reason == Reason::UnknownKey { Reason::TokenKeyKind } else { reason }
 }
 
 /// Which enrolment a credential is for.
@@ -199,7 +216,7 @@ impl CredentialContext<'_> {
     /// [`Reason::TooLarge`].
     pub fn seal(
         &self,
-        decryption: &P256Public,
+        decryption: &DecryptionPublic,
         credential: &Secret,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Vec<u8>, Reason> {
@@ -217,35 +234,40 @@ impl CredentialContext<'_> {
     }
 }
 
-/// A sealed credential, up to the point where the token's decryption key must agree.
+/// A sealed credential, up to the point where the token's decryption key must agree, or decrypt.
 pub struct CredentialOpening {
     encrypted: Encrypted,
-    ephemeral: P256Public,
+    encapsulation: Encapsulation,
 }
 
 impl CredentialOpening {
-    /// Reads the blob of M2.
+    /// Reads the blob of M2, in the one form that `decryption` has.
     ///
     /// # Errors
-    /// The reasons of form, and [`Reason::BadPoint`].
-    pub fn begin(blob: &[u8]) -> Result<CredentialOpening, Reason> {
-        let (encrypted, ephemeral) = Encrypted::decode_ecdh_es(blob)?;
-        Ok(CredentialOpening { encrypted, ephemeral })
+    /// The reasons of form; [`Reason::BadPoint`], or [`Reason::BadKeyLayer`] for a number that is
+    /// not below the modulus.
+    pub fn begin(decryption: &DecryptionPublic, blob: &[u8]) -> Result<CredentialOpening, Reason> {
+        let (encrypted, encapsulation) = Encrypted::decode_for(decryption, blob)?;
+        Ok(CredentialOpening { encrypted, encapsulation })
     }
 
-    /// The point that the decryption key must agree with.
-    pub fn ephemeral(&self) -> &P256Public {
-        &self.ephemeral
+    /// What the decryption key must agree with, or decrypt.
+    pub fn encapsulation(&self) -> &Encapsulation {
+        &self.encapsulation
     }
 
-    /// The credential: `z` is the X coordinate of ECDH(decryption key, ephemeral).
+    /// The credential, with the secret that the decryption key has made of the encapsulation.
     ///
     /// # Errors
     /// [`Reason::BadKeyLayer`], [`Reason::WrongShape`] when it is not of 32 bytes.
-    pub fn finish(self, z: &Secret, context: &CredentialContext<'_>) -> Result<Secret, Reason> {
+    pub fn finish(
+        self,
+        secret: &Secret,
+        context: &CredentialContext<'_>,
+    ) -> Result<Secret, Reason> {
         let aad = context.aad();
         let layer = KeyLayer { parties: context.parties(), aad: &aad };
-        let opened = layer.open(&self.encrypted, &Encapsulation::EcdhEs(self.ephemeral), z)?;
+        let opened = layer.open(&self.encrypted, &self.encapsulation, secret)?;
         let opened = zeroize::Zeroizing::new(opened);
         let credential: [u8; 32] = opened.as_slice().try_into().map_err(|_| Reason::WrongShape)?;
         Ok(Secret::new(credential))

@@ -16,7 +16,8 @@ pub struct ChainKey {
 }
 
 impl ChainKey {
-    /// CK_0, from what the serial key agreed on: `z` is the X coordinate of ECDH(serial key, E).
+    /// CK_0, from what the serial key makes of E: `z` is the X coordinate of ECDH(serial key, E), or
+    /// what was encrypted in E by RSA.
     pub fn first(
         z: &Secret,
         server_id: &ServerId,

@@ -1,16 +1,20 @@
 //! RSA-2048: signatures with PSS or PKCS #1 v1.5 (RFC 8230 section 2, RFC 8812 section 2), and
-//! OAEP (RFC 8230 section 3), all with SHA-256. Only public keys: the private ones are in chips.
+//! OAEP (RFC 8230 section 3), with SHA-256, or OAEP with SHA-1. Only public keys: the private ones
+//! are in chips.
 
 use std::fmt;
 
 use rand_core::CryptoRngCore;
 use rsa::signature::Verifier as _;
 use rsa::{BigUint, Oaep, RsaPublicKey, pkcs1v15, pss};
+use sha1::Sha1;
 use sha2::Sha256;
 
+use super::OaepHash;
 use crate::Reason;
 use crate::id::KeyId;
 use crate::secret::{Secret, sha256};
+use crate::tpm::has_fingerprint;
 
 /// A modulus, a signature or an OAEP ciphertext: 256 bytes.
 pub const RSA_LEN: usize = 256;
@@ -82,14 +86,23 @@ impl RsaPublic {
         pkcs1v15::VerifyingKey::<Sha256>::new(self.key.clone()).verify(message, &signature).ok()
     }
 
-    /// Encrypts a content key by RSAES-OAEP with SHA-256 and the empty label.
+    /// Whether it can be factored (CVE-2017-15361); many tokens made such keys.
+    pub fn is_weak(&self) -> bool {
+        has_fingerprint(self.modulus.as_slice())
+    }
+
+    /// Encrypts a secret by RSAES-OAEP with the empty label.
     pub(crate) fn encrypt(
         &self,
-        content_key: &Secret,
+        hash: OaepHash,
+        secret: &Secret,
         mut rng: &mut dyn CryptoRngCore,
     ) -> Result<[u8; RSA_LEN], Reason> {
-        let padding = Oaep::new::<Sha256>();
-        let encrypted = self.key.encrypt(&mut rng, padding, content_key.expose());
+        let padding = match hash {
+            OaepHash::Sha256 => Oaep::new::<Sha256>(),
+            OaepHash::Sha1 => Oaep::new::<Sha1>(),
+        };
+        let encrypted = self.key.encrypt(&mut rng, padding, secret.expose());
         encrypted.ok().and_then(|bytes| bytes.try_into().ok()).ok_or(Reason::UnknownKey)
     }
 

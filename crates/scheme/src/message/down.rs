@@ -6,12 +6,12 @@ use rand_core::CryptoRngCore;
 
 use crate::Reason;
 use crate::bond::Bond;
-use crate::cose::encrypt::{Encapsulation, Encrypted};
+use crate::cose::encrypt::Encrypted;
 use crate::cose::kdf::Parties;
 use crate::cose::sign1::{Signed, Unsigned};
 use crate::direction::Direction;
 use crate::epoch::EpochKeys;
-use crate::keys::{DecryptionPublic, P256Public, Signature};
+use crate::keys::{Encapsulation, P256Public, Signature};
 use crate::message::aad::{Frame, Layer};
 use crate::message::serial_layer::SerialLayer;
 use crate::message::{Envelope, KeyLayer, Opened, Outer};
@@ -57,7 +57,7 @@ impl UnsignedDown<'_> {
         let bond = self.frame.bond;
         let mut key_layer = |layer: Layer, plaintext: &[u8]| {
             let aad = self.frame.aad(layer);
-            KeyLayer { parties: parties(bond), aad: &aad }.seal_to(&bond.decryption, plaintext, rng)
+            KeyLayer { parties: parties(bond), aad: &aad }.seal(&bond.decryption, plaintext, rng)
         };
         let serial_layer = |layer: Layer, plaintext: &[u8]| {
             SerialLayer::new(&self.frame, layer).seal(plaintext, &random)
@@ -98,17 +98,7 @@ impl<'a> DownOpening<'a> {
             Outer::Key => None,
         };
         let key_layer = inner.as_deref().unwrap_or(&envelope.body);
-        let (encrypted, encapsulation) = match &bond.decryption {
-            DecryptionPublic::EcdhEs(_) => {
-                let (encrypted, ephemeral) = Encrypted::decode_ecdh_es(key_layer)?;
-                (encrypted, Encapsulation::EcdhEs(ephemeral))
-            }
-            DecryptionPublic::RsaOaep(key) => {
-                let (encrypted, encrypted_key) = Encrypted::decode_rsa_oaep(key_layer)?;
-                key.number(&encrypted_key).ok_or(Reason::BadKeyLayer)?;
-                (encrypted, Encapsulation::RsaOaep(encrypted_key))
-            }
-        };
+        let (encrypted, encapsulation) = Encrypted::decode_for(&bond.decryption, key_layer)?;
         Ok(DownOpening { frame, encrypted, encapsulation, inner })
     }
 

@@ -8,7 +8,6 @@ mod key_layer;
 pub(crate) mod serial_layer;
 mod up;
 
-pub use crate::cose::encrypt::Encapsulation;
 pub use down::{DownOpening, UnsignedDown, seal_down};
 pub use envelope::{Envelope, Outer, Route};
 pub(crate) use key_layer::KeyLayer;

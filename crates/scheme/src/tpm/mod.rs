@@ -35,4 +35,5 @@ pub use endorsement::EndorsementKey;
 pub use name::{Hierarchy, Name, QualifiedName};
 pub use public::Public;
 pub use public_key::PublicKey;
+pub(crate) use roca::has_fingerprint;
 pub use signature::Signature;

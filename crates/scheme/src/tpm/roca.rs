@@ -6,7 +6,7 @@
 //! (Nemec et al., "The Return of Coppersmith's Attack", CCS 2017).
 
 /// The modulus is a power of 65537 modulo each of the small primes.
-pub(super) fn has_fingerprint(modulus: &[u8]) -> bool {
+pub(crate) fn has_fingerprint(modulus: &[u8]) -> bool {
     SMALL_PRIMES.iter().all(|&prime| is_power(residue(modulus, prime), prime))
 }
 

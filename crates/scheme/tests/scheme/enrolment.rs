@@ -6,7 +6,9 @@ use rand_core::OsRng;
 use twinseal_scheme::enrol::*;
 use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::{DeviceId, EnrolId, KeyId, ServerId};
-use twinseal_scheme::keys::{P256Private, SigningAlgorithm, SigningKey, SigningPublic};
+use twinseal_scheme::keys::{
+    DecryptionPublic, Encapsulation, P256Private, SigningAlgorithm, SigningKey, SigningPublic,
+};
 use twinseal_scheme::{Reason, Secret};
 
 pub const NOW: u64 = 1_700_000_100;
@@ -115,21 +117,17 @@ fn only_the_serial_key_computes_what_the_server_forgot() {
     let server = Parties::new([1; 32]);
     let bond = &server.bond;
     let serial_key = P256Private::generate(&mut OsRng);
-    let (offer, secrets) = Offer::draw(
-        ENROL_ID,
-        bond.device_id,
-        1,
-        &bond.server_id,
-        &bond.serial,
-        serial_key.public(),
-        &mut OsRng,
-    )
-    .unwrap();
+    let public = DecryptionPublic::EcdhEs(serial_key.public().clone());
+    let proof = ActivationProof::new(ENROL_ID, &Secret::new([5; 32]), &[0; 32], b"M1", b"M2");
+    let (id, serial) = (&bond.server_id, &bond.serial);
+    let (offer, secrets) =
+        Offer::draw(&proof, bond.device_id, 1, id, serial, &public, &mut OsRng).unwrap();
     let m4 = sign(&server.server_signing, offer.unsigned(b"M3"));
     let key = &server.server_keys.signing;
-    let read = Offer::verify(&m4, key, b"M3").unwrap();
-    assert_eq!(Offer::verify(&m4, key, b"other"), Err(Reason::WrongTranscript));
-    let chain_of = |key: &P256Private| ChainKey::of_bond(&key.agree(&read.point).unwrap(), bond);
+    let read = Offer::verify(&m4, key, b"M3", &public).unwrap();
+    assert_eq!(Offer::verify(&m4, key, b"other", &public), Err(Reason::WrongTranscript));
+    let Encapsulation::EcdhEs(point) = &read.encapsulation else { panic!("not a point") };
+    let chain_of = |key: &P256Private| ChainKey::of_bond(&key.agree(point).unwrap(), bond);
     assert_eq!(chain_of(&serial_key), secrets.chain);
 
     let mac = |chain: &ChainKey| ConfirmationKey::new(chain).confirm(&[[7; 32]; 5]);
@@ -157,7 +155,7 @@ fn a_grant_hides_the_serial_and_is_for_one_device() {
         enrol_id: ENROL_ID,
         device_id: bond.device_id,
         generation: 1,
-        point: server.device_decryption.public().clone(),
+        encapsulation: Encapsulation::EcdhEs(server.device_decryption.public().clone()),
     };
     let key_ids = [bond.signing.id(), bond.decryption.id(), KeyId([3; 32])];
     let grant = Grant {

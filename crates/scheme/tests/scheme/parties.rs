@@ -5,11 +5,10 @@ use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochOpening, VerifiedEpochOpen};
 use twinseal_scheme::id::DeviceId;
 use twinseal_scheme::keys::{
-    DecryptionPublic, KemPrivate, P256Private, SigningKey, SigningPublic, random_scalar,
+    DecryptionPublic, Encapsulation, KemPrivate, P256Private, SigningKey, SigningPublic,
+    random_scalar,
 };
-use twinseal_scheme::message::{
-    DownOpening, Encapsulation, Envelope, Opened, Outer, open_up, seal_down, seal_up,
-};
+use twinseal_scheme::message::{DownOpening, Envelope, Opened, Outer, open_up, seal_down, seal_up};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::{Reason, Secret};
@@ -120,7 +119,7 @@ impl Parties {
         let opening = DownOpening::begin(&self.bond, keys, &envelope)?;
         let z = match opening.encapsulation() {
             Encapsulation::EcdhEs(ephemeral) => self.device_decryption.agree(ephemeral)?,
-            Encapsulation::RsaOaep(_) => panic!("this device has no RSA key"),
+            Encapsulation::RsaOaep(..) => panic!("this device has no RSA key"),
         };
         opening.finish(&z, &self.server_keys.signing)
     }

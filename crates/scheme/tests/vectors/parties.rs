@@ -79,15 +79,19 @@ impl Parties {
 
     /// CK_0 as another chip would compute it.
     pub fn chain_of(&self, serial_key: &Key) -> [u8; 32] {
-        let context = array(&[
+        let z = serial_key.agree(&self.offer.point());
+        expand(&extract(b"twinseal/serial/v1", &z), sha256(self.serial_context()))
+    }
+
+    /// ctx0.
+    pub fn serial_context(&self) -> Vec<u8> {
+        array(&[
             tstr("twinseal-serial-v1"),
             bstr(self.server_id()),
             bstr(self.device_id),
             bstr(self.serial()),
             uint(self.generation.into()),
-        ]);
-        let z = serial_key.agree(&self.offer.point());
-        expand(&extract(b"twinseal/serial/v1", &z), sha256(context))
+        ])
     }
 
     pub fn kem_spki(&self) -> Vec<u8> {

@@ -117,6 +117,7 @@ CREATE TABLE bonds (
     keyset       INTEGER NOT NULL,
     signing_algorithm INTEGER NOT NULL,   -- COSE: -7, -37, -257
     signing      BLOB    NOT NULL,        -- SubjectPublicKeyInfo
+    decryption_algorithm INTEGER NOT NULL, -- COSE: -25, -40, -41
     decryption   BLOB    NOT NULL,        -- SubjectPublicKeyInfo
     serial_key   BLOB    NOT NULL,        -- key id
     ak_public    BLOB,                    -- TPMT_PUBLIC; nothing for a token, like the Names

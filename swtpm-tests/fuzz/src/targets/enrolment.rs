@@ -13,7 +13,7 @@ use twinseal_scheme::enrol::{
     Request, UserInfo,
 };
 use twinseal_scheme::id::DeviceId;
-use twinseal_scheme::keys::SigningKey;
+use twinseal_scheme::keys::{DecryptionPublic, OaepHash, P256Public, RsaPublic, SigningKey};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 
@@ -28,6 +28,7 @@ pub const MESSAGES: Target = Target {
     seeds: || {
         let names = ["q", "m1", "m2", "m3", "m4", "m5", "g"];
         let mut seeds: Vec<_> = names.iter().flat_map(|name| vectors::all(name, name)).collect();
+        seeds.extend(vectors::all("rsa-m4", "m4"));
         let transcript = File::read("enrolment.txt");
         seeds.extend(names.iter().filter_map(|name| transcript.bytes(name)));
         [seeds, vectors::all("m0-accept", "m0")].concat()
@@ -57,6 +58,8 @@ pub const SIGNED: Target = Target {
         let mut seeds: Vec<_> = names.iter().flat_map(|name| vectors::all(name, name)).collect();
         seeds.extend(vectors::all("server-keys", "statement"));
         seeds.extend(vectors::all("device-statement", "statement"));
+        seeds.extend(vectors::all("rsa-m4", "m4"));
+        seeds.extend(["token", "rsa-token"].iter().flat_map(|group| vectors::all(group, "token")));
         // Between the head of a COSE_Sign1 and its signature.
         let payload = |bytes: &Vec<u8>| Some(bytes.get(9..bytes.len().checked_sub(66)?)?.to_vec());
         seeds.iter().filter_map(payload).collect()
@@ -66,6 +69,22 @@ pub const SIGNED: Target = Target {
 
 /// One whole enrolment of these parties.
 static TRANSCRIPT: LazyLock<File> = LazyLock::new(|| File::read("enrolment.txt"));
+
+/// A serial key of each kind that M4 is read for.
+static SERIAL_KEYS: LazyLock<[DecryptionPublic; 2]> = LazyLock::new(|| {
+    let point = File::read("parties.txt").fixed::<65>("device-serial");
+    let point = P256Public::from_point(&point).expect("a point");
+    let modulus = File::read("drawn-rsa.txt").bytes("rsa-serial-modulus").expect("a modulus");
+    let modulus = RsaPublic::from_modulus(&modulus).expect("a modulus");
+    [DecryptionPublic::EcdhEs(point), DecryptionPublic::RsaOaep(OaepHash::Sha256, modulus)]
+});
+
+/// The M4 of tokens with RSA keys.
+static OFFERS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| vectors::all("rsa-m4", "m4"));
+
+/// S of the token of the vectors.
+static TOKEN_SERIAL: LazyLock<HardwareSerial> =
+    LazyLock::new(|| HardwareSerial::from_bytes(File::read("token/good.txt").fixed("serial")));
 
 /// Good grants, which are several: they are sealed with random bytes.
 static GRANTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| vectors::all("g", "g"));
@@ -93,8 +112,10 @@ fn messages(bytes: &[u8]) -> bool {
     if Activation::verify(bytes, server, &of("m1")).is_ok() {
         assert_eq!(bytes, of("m2"));
     }
-    if Offer::verify(bytes, server, &of("m3")).is_ok() {
-        assert_eq!(bytes, of("m4"));
+    for key in SERIAL_KEYS.iter() {
+        if Offer::verify(bytes, server, &of("m3"), key).is_ok() {
+            assert!(bytes == of("m4") || OFFERS.iter().any(|m4| m4 == bytes));
+        }
     }
     let mac = mac_of(&of("m5"));
     if Confirmation::verify(bytes, device, &mac).is_ok() {
@@ -185,8 +206,16 @@ fn signed(payload: &[u8]) -> bool {
         same(read.unsigned(&of("m1")).to_sign());
         taken += 1;
     }
-    if let Ok(read) = Offer::verify(&by_server("M4"), server, &of("m3")) {
-        same(read.unsigned(&of("m3")).to_sign());
+    for key in SERIAL_KEYS.iter() {
+        if let Ok(read) = Offer::verify(&by_server("M4"), server, &of("m3"), key) {
+            same(read.unsigned(&of("m3")).to_sign());
+            taken += 1;
+        }
+    }
+    let token = sign1(&p.device_signing, "twinseal-device-v1", "token", payload);
+    let m0_hash = Sha256::digest(of("m0")).into();
+    if let Ok(read) = ClaimedToken::new(token).verify(&m0_hash, &p.bond.server_id, &TOKEN_SERIAL) {
+        same(read.unsigned(&m0_hash, &p.bond.server_id).expect("a serial").to_sign());
         taken += 1;
     }
     if let Ok(read) = DeviceStatement::verify(&by_server("device"), server) {

@@ -6,9 +6,8 @@ use rand_core::OsRng;
 use twinseal_scheme::Reason;
 use twinseal_scheme::direction::Direction;
 use twinseal_scheme::explain::explain;
-use twinseal_scheme::message::{
-    DownOpening, Encapsulation, Envelope, Opened, Outer, open_up, seal_down, seal_up,
-};
+use twinseal_scheme::keys::Encapsulation;
+use twinseal_scheme::message::{DownOpening, Envelope, Opened, Outer, open_up, seal_down, seal_up};
 
 use super::sealed::PARTIES;
 use crate::{Target, vectors};

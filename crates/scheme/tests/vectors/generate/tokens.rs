@@ -15,10 +15,10 @@ pub fn vectors(p: &Parties) -> Vec<Vector> {
 }
 
 const SHAPE: &str = "wrong-shape";
-const IDENTITY: [&str; 3] = ["Vendor \u{2116} 1", "Model 5", "00420815"];
+pub const IDENTITY: [&str; 3] = ["Vendor \u{2116} 1", "Model 5", "00420815"];
 
 /// S of a token.
-fn serial_of(identity: &[&str; 3]) -> [u8; 32] {
+pub fn serial_of(identity: &[&str; 3]) -> [u8; 32] {
     sha256([b"twinseal/S/token/v1\0".to_vec(), array(&identity.map(tstr))].concat())
 }
 
@@ -154,7 +154,7 @@ fn claims(t: &Transcript) -> Vec<Vector> {
     ]
 }
 
-fn credential_layer(t: &Transcript) -> Ea {
+pub fn credential_layer(t: &Transcript) -> Ea {
     let aad = [tstr("twinseal-credential-v1"), bstr(t.enrol_id), bstr(sha256(t.m1()))];
     Ea {
         to: t.p.decryption.point(),

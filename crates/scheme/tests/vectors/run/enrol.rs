@@ -7,9 +7,13 @@ use twinseal_scheme::enrol::{
     Confirmation, ConfirmationKey, Grant, GrantKey, Offer, Request, Standing, re_enrolment_proof,
     verify_re_enrolment_proof,
 };
+use twinseal_scheme::epoch::ChainKey;
 use twinseal_scheme::id::{EnrolId, KeyId};
+use twinseal_scheme::keys::Encapsulation;
 
-use super::state::{self, Replay, bond, chain, public, secret, signature, signing_key};
+use super::state::{
+    self, Replay, bond, chain, decryption_key, public, secret, signature, signing_key,
+};
 use super::{Operation, Outcome};
 use crate::format::{Inputs, bytes, word};
 use crate::wire::{NULL, array, bstr, map, tstr, uint};
@@ -130,17 +134,41 @@ fn m3(i: &Inputs) -> Outcome {
 }
 
 fn offer(i: &Inputs) -> Result<Offer, twinseal_scheme::Reason> {
-    Offer::verify(&i.bytes("m4"), &public(i, "server-signing"), &i.bytes("m3"))
+    let serial_key = decryption_key(i, "device-serial");
+    Offer::verify(&i.bytes("m4"), &public(i, "server-signing"), &i.bytes("m3"), &serial_key)
 }
 
 fn m4(i: &Inputs) -> Outcome {
     let offer = offer(i)?;
-    Ok(vec![
+    let mut outputs = vec![
         bytes("out-enrol-id", offer.enrol_id.0),
         bytes("out-device-id", offer.device_id.0),
         word("out-generation", offer.generation),
-        bytes("out-point", offer.point.point()),
-    ])
+    ];
+    let e = offer.encapsulation.bytes();
+    match &offer.encapsulation {
+        Encapsulation::EcdhEs(_) => outputs.push(bytes("out-point", e)),
+        Encapsulation::RsaOaep(..) => {
+            outputs.push(bytes("out-ciphertext", e));
+            outputs.push(bytes("out-chain-key", drawn_again(i, &offer).key().expose()));
+        }
+    }
+    Ok(outputs)
+}
+
+/// CK_0 of an offer to an RSA key, which the server draws and the token decrypts.
+fn drawn_again(i: &Inputs, offer: &Offer) -> ChainKey {
+    state::decrypts(i, "serial", &offer.encapsulation).unwrap();
+    let (bond, proof) = (bond(i), ActivationProof::decode(&i.bytes("m3")).unwrap());
+    let key = decryption_key(i, "device-serial");
+    let (id, serial) = (&bond.server_id, &bond.serial);
+    let mut rng = Replay::of(i, &["seal-random", "seal-oaep-seed"]);
+    let (again, secrets) =
+        Offer::draw(&proof, bond.device_id, bond.generation, id, serial, &key, &mut rng).unwrap();
+    let again = again.unsigned(&i.bytes("m3")).finish(&signature(i, "seal-signature"));
+    assert!(again == i.bytes("m4"), "drawn anew");
+    assert_eq!(secrets.chain, ChainKey::of_bond(&secret(i, "z"), &bond));
+    secrets.chain
 }
 
 fn m5(i: &Inputs) -> Outcome {
@@ -202,10 +230,10 @@ fn both_sides_of_an_offer_compute_one_chain_key() {
     let bond = bond(&i);
     let mut rng = Replay::of(&i, &["offer-private"]);
     let (id, serial) = (&bond.server_id, &bond.serial);
-    let key = public(&i, "device-serial");
+    let key = decryption_key(&i, "device-serial");
+    let proof = ActivationProof::new(EnrolId([0; 16]), &Secret::new([0; 32]), &[0; 32], &[], &[]);
     let (offer, secrets) =
-        Offer::draw(EnrolId([0; 16]), bond.device_id, bond.generation, id, serial, &key, &mut rng)
-            .unwrap();
-    assert_eq!(offer.point.point()[..], parties.offer.point());
+        Offer::draw(&proof, bond.device_id, bond.generation, id, serial, &key, &mut rng).unwrap();
+    assert_eq!(offer.encapsulation.bytes(), parties.offer.point());
     assert_eq!(secrets.chain.key(), &Secret::new(parties.chain_of(&serial_key)));
 }

@@ -1,17 +1,14 @@
 //! Envelopes and their layers.
 
-use twinseal_scheme::Reason;
 use twinseal_scheme::epoch::ClosedEpoch;
 use twinseal_scheme::keys::DecryptionPublic;
 use twinseal_scheme::message::{
-    DownOpening, Encapsulation, Envelope, Opened, Outer, open_up, open_up_closed, seal_down,
-    seal_up,
+    DownOpening, Envelope, Opened, Outer, open_up, open_up_closed, seal_down, seal_up,
 };
 
 use super::state::{self, Replay, bond, public, secret};
 use super::{Operation, Outcome};
 use crate::format::{Field, Inputs, bytes, word};
-use crate::rsa::RsaKey;
 
 pub const OPERATIONS: &[Operation] = &[
     Operation { name: "envelope", input: Some("envelope"), exact: false, run: envelope },
@@ -62,20 +59,12 @@ fn down(i: &Inputs) -> Outcome {
     let (bond, (_, keys)) = (bond(i), state::epoch(i));
     let envelope = i.bytes("envelope");
     let opening = DownOpening::begin(&bond, &keys, &Envelope::decode(&envelope)?)?;
-    if let Encapsulation::RsaOaep(shown) = opening.encapsulation()
-        && i.has("seal-oaep-seed")
-    {
-        // Of any other encrypted key a chip makes another content key, or none.
-        let (key, seed) = (RsaKey::kept("decryption"), i.fixed("seal-oaep-seed"));
-        if key.encrypt(&i.bytes("z"), &[], seed) != shown {
-            return Err(Reason::BadKeyLayer);
-        }
-    }
+    state::decrypts(i, "decryption", opening.encapsulation())?;
     let opened = opening.finish(&secret(i, "z"), &public(i, "server-signing"))?;
     if i.has("seal-outer") {
         let drawn: &[&str] = match bond.decryption {
             DecryptionPublic::EcdhEs(_) => &["seal-random", "seal-ephemeral-private"],
-            DecryptionPublic::RsaOaep(_) => {
+            DecryptionPublic::RsaOaep(..) => {
                 &["seal-random", "seal-content-random", "seal-oaep-seed"]
             }
         };

@@ -1,17 +1,18 @@
 //! What both sides know before a message comes.
 
 use rand_core::{CryptoRng, RngCore};
-use twinseal_scheme::Secret;
 use twinseal_scheme::bond::Bond;
 use twinseal_scheme::epoch::{ChainKey, EpochKeys, EpochSecret};
 use twinseal_scheme::id::{DeviceId, ServerId};
 use twinseal_scheme::keys::{
-    DecryptionPublic, KemPrivate, KemPublic, P256Private, P256Public, Signature, SigningAlgorithm,
-    SigningPublic,
+    DecryptionAlgorithm, DecryptionPublic, Encapsulation, KemPrivate, KemPublic, P256Private,
+    P256Public, Signature, SigningAlgorithm, SigningPublic,
 };
 use twinseal_scheme::serial::HardwareSerial;
+use twinseal_scheme::{Reason, Secret};
 
 use crate::format::Inputs;
+use crate::rsa::{OAEP_SHA256, RsaKey};
 
 pub fn bond(i: &Inputs) -> Bond {
     Bond {
@@ -21,10 +22,7 @@ pub fn bond(i: &Inputs) -> Bond {
         generation: i.number("generation"),
         keyset: i.number("keyset"),
         signing: signing_key(i, "device-signing"),
-        decryption: match i.has("device-decryption-spki") {
-            true => DecryptionPublic::from_spki(&i.bytes("device-decryption-spki")).unwrap(),
-            false => DecryptionPublic::EcdhEs(public(i, "device-decryption")),
-        },
+        decryption: decryption_key(i, "device-decryption"),
     }
 }
 
@@ -37,6 +35,31 @@ pub fn signing_key(i: &Inputs, key: &str) -> SigningPublic {
     let number = i.word(&format!("{key}-algorithm")).parse().unwrap();
     let algorithm = SigningAlgorithm::of_number(number).unwrap();
     SigningPublic::from_spki(algorithm, &i.bytes(&spki)).unwrap()
+}
+
+/// The same; an RSA key without an algorithm decrypts by OAEP with SHA-256.
+pub fn decryption_key(i: &Inputs, key: &str) -> DecryptionPublic {
+    let (spki, number) = (format!("{key}-spki"), format!("{key}-algorithm"));
+    if !i.has(&spki) {
+        return DecryptionPublic::EcdhEs(public(i, key));
+    }
+    let number = if i.has(&number) { i.number(&number) } else { OAEP_SHA256 };
+    let algorithm = DecryptionAlgorithm::of_number(number).unwrap();
+    DecryptionPublic::from_spki(algorithm, &i.bytes(&spki)).unwrap()
+}
+
+/// Where a vector says how `z` was encrypted to the RSA key of that name: of anything else a chip
+/// makes another secret, or none.
+pub fn decrypts(i: &Inputs, name: &str, shown: &Encapsulation) -> Result<(), Reason> {
+    let Encapsulation::RsaOaep(hash, encrypted) = shown else { return Ok(()) };
+    if !i.has("seal-oaep-seed") {
+        return Ok(());
+    }
+    let mut seed = i.bytes("seal-oaep-seed");
+    seed.resize(32, 0);
+    let seed = seed.try_into().unwrap();
+    let again = RsaKey::kept(name).encrypt(hash.number().into(), &i.bytes("z"), seed);
+    if again == **encrypted { Ok(()) } else { Err(Reason::BadKeyLayer) }
 }
 
 pub fn public(i: &Inputs, key: &str) -> P256Public {

@@ -5,11 +5,12 @@ use twinseal_scheme::enrol::{
     ClaimedHardware, ClaimedToken, CredentialContext, CredentialOpening, VerifiedHardware,
 };
 use twinseal_scheme::id::{EnrolId, ServerId};
+use twinseal_scheme::keys::{DecryptionAlgorithm, SigningAlgorithm};
 use twinseal_scheme::serial::HardwareSerial;
 
-use super::state::{Replay, public, secret};
+use super::state::{Replay, decryption_key, decrypts, secret};
 use super::{Operation, Outcome};
-use crate::format::{Inputs, bytes};
+use crate::format::{Inputs, bytes, word};
 
 pub const OPERATIONS: &[Operation] = &[
     Operation { name: "token", input: Some("token"), exact: true, run: token },
@@ -31,23 +32,38 @@ fn token(i: &Inputs) -> Outcome {
         let again = keys.unsigned(&m0_hash, &server_id)?.finish(&signature);
         assert!(again == statement, "signed anew");
     }
-    Ok(vec![
-        bytes("out-signing-spki", verified.signing().spki()),
-        bytes("out-decryption-spki", verified.decryption().spki()),
-        bytes("out-serial-key-spki", verified.serial().spki()),
+    let (signing, decryption, serial) =
+        (verified.signing(), verified.decryption(), verified.serial());
+    let mut outputs = vec![
+        bytes("out-signing-spki", signing.spki()),
+        bytes("out-decryption-spki", decryption.spki()),
+        bytes("out-serial-key-spki", serial.spki()),
         bytes("out-name", verified.name()),
-    ])
+    ];
+    // Of P-256 the key says how it is used.
+    if signing.algorithm() != SigningAlgorithm::Es256 {
+        outputs.push(word("out-signing-algorithm", signing.algorithm().number()));
+    }
+    for (name, key) in [("decryption", decryption), ("serial-key", serial)] {
+        if key.algorithm() != DecryptionAlgorithm::EcdhEs {
+            outputs.push(word(&format!("out-{name}-algorithm"), key.algorithm().number()));
+        }
+    }
+    Ok(outputs)
 }
 
 fn credential(i: &Inputs) -> Outcome {
     let (blob, m1) = (i.bytes("blob"), i.bytes("m1"));
     let (server_id, enrol_id) = (ServerId(i.fixed("server-id")), EnrolId(i.fixed("enrol-id")));
     let context = CredentialContext { server_id: &server_id, enrol_id: &enrol_id, m1: &m1 };
-    let opening = CredentialOpening::begin(&blob)?;
+    let key = decryption_key(i, "device-decryption");
+    let opening = CredentialOpening::begin(&key, &blob)?;
+    decrypts(i, "decryption", opening.encapsulation())?;
     let opened = opening.finish(&secret(i, "z"), &context)?;
     if i.has("seal-random") {
-        let mut rng = Replay::of(i, &["seal-random"]);
-        let again = context.seal(&public(i, "device-decryption"), &opened, &mut rng)?;
+        let drawn = ["seal-random", "seal-oaep-seed"];
+        let mut rng = Replay::of(i, if i.has(drawn[1]) { &drawn } else { &drawn[..1] });
+        let again = context.seal(&key, &opened, &mut rng)?;
         assert!(again == blob, "sealed anew");
     }
     Ok(vec![bytes("out-credential", opened.expose())])

@@ -8,35 +8,35 @@ use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::tpm::{EndorsementKey, Name, Public};
 
 /// The public halves of signing, decryption and serial key.
-pub(super) struct PublicKeys {
+pub(crate) struct PublicKeys {
     pub signing: SigningPublic,
     pub decryption: DecryptionPublic,
-    pub serial: P256Public,
+    pub serial: DecryptionPublic,
 }
 
 impl PublicKeys {
-    pub(super) fn of(keys: &ChipKeys) -> Result<PublicKeys, Reason> {
+    pub(crate) fn of(keys: &ChipKeys) -> Result<PublicKeys, Reason> {
         Ok(match keys {
             ChipKeys::Tpm(keys) => PublicKeys {
                 signing: SigningPublic::from_area(&Public::parse(keys.signing.public())?)?,
                 decryption: DecryptionPublic::from_area(&Public::parse(keys.decryption.public())?)?,
-                serial: point_of(keys.serial.public())?,
+                serial: DecryptionPublic::EcdhEs(point_of(keys.serial.public())?),
             },
             ChipKeys::Token(keys) => PublicKeys {
-                signing: SigningPublic::Es256(keys.signing.public().clone()),
-                decryption: DecryptionPublic::EcdhEs(keys.decryption.public().clone()),
+                signing: keys.signing.public().clone(),
+                decryption: keys.decryption.public().clone(),
                 serial: keys.serial.public().clone(),
             },
         })
     }
 
-    pub(super) fn ids(&self) -> [KeyId; 3] {
+    pub(crate) fn ids(&self) -> [KeyId; 3] {
         [self.signing.id(), self.decryption.id(), self.serial.id()]
     }
 }
 
 /// The hardware serial of the chip that made them.
-pub(super) fn serial_of(keys: &ChipKeys) -> Result<HardwareSerial, Reason> {
+pub(crate) fn serial_of(keys: &ChipKeys) -> Result<HardwareSerial, Reason> {
     match keys {
         ChipKeys::Tpm(keys) => Ok(EndorsementKey::parse(&keys.ek_public)?.serial()),
         ChipKeys::Token(keys) => keys.identity.serial(),
@@ -44,14 +44,14 @@ pub(super) fn serial_of(keys: &ChipKeys) -> Result<HardwareSerial, Reason> {
 }
 
 /// What the proof of a re-enrolment calls them by.
-pub(super) fn name_of(keys: &ChipKeys) -> Result<Vec<u8>, Reason> {
+pub(crate) fn name_of(keys: &ChipKeys) -> Result<Vec<u8>, Reason> {
     match keys {
         ChipKeys::Tpm(keys) => Ok(ak_name(keys)?.as_bytes().to_vec()),
         ChipKeys::Token(keys) => Ok(keys.signing.public().id().0.to_vec()),
     }
 }
 
-pub(super) fn ak_name(keys: &DeviceKeys) -> Result<Name, Reason> {
+pub(crate) fn ak_name(keys: &DeviceKeys) -> Result<Name, Reason> {
     Ok(Public::parse(keys.attestation.public())?.name().clone())
 }
 

@@ -1,9 +1,11 @@
-//! The public halves of a device's key pairs, each with the one algorithm that was pinned at
-//! enrolment (docs/scheme.md section 2).
+//! The public half of the key that a device signs with, and the one algorithm that was pinned at
+//! enrolment (docs/scheme.md section 3).
+
+use ciborium::value::Value;
 
 use super::p256::has_high_s;
 use super::rsa::RSA_LEN;
-use super::{P256Public, RsaPublic};
+use super::{P256Public, RsaPublic, item};
 use crate::Reason;
 use crate::id::KeyId;
 use crate::tpm::{Curve, HashAlgorithm, Public, Scheme};
@@ -159,6 +161,34 @@ impl SigningPublic {
         }
     }
 
+    /// The key, where it is an RSA key.
+    pub(crate) fn rsa(&self) -> Option<&RsaPublic> {
+        match self {
+            SigningPublic::Es256(_) => None,
+            SigningPublic::Ps256(key) | SigningPublic::Rs256(key) => Some(key),
+        }
+    }
+
+    /// As it stands in statements.
+    pub(crate) fn to_item(&self) -> Value {
+        item::write(self.rsa().map(|_| self.algorithm().number()), &self.spki())
+    }
+
+    /// What [`SigningPublic::to_item`] made.
+    ///
+    /// # Errors
+    /// [`Reason::WrongShape`], and those of [`SigningPublic::from_spki`].
+    pub(crate) fn from_item(item: Value) -> Result<SigningPublic, Reason> {
+        let (number, spki) = item::read(item)?;
+        let Some(number) = number else {
+            return SigningPublic::from_spki(SigningAlgorithm::Es256, &spki);
+        };
+        match SigningAlgorithm::of_number(number)? {
+            SigningAlgorithm::Es256 => Err(Reason::WrongShape),
+            algorithm => SigningPublic::from_spki(algorithm, &spki),
+        }
+    }
+
     /// Whether `signature` is this key's over SHA-256 of `message`, in the one form that messages
     /// may have: s in the lower half, a salt as long as the hash.
     pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -180,64 +210,13 @@ impl Verifier for SigningPublic {
     }
 }
 
-/// Encrypts what a device receives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DecryptionPublic {
-    /// ECDH-ES with HKDF-256.
-    EcdhEs(P256Public),
-    /// RSAES-OAEP with SHA-256.
-    RsaOaep(RsaPublic),
-}
-
-impl DecryptionPublic {
-    /// The key of a public area, which must be bound to an algorithm.
-    ///
-    /// # Errors
-    /// [`Reason::UnknownKey`], [`Reason::BadPoint`], [`Reason::RsaModulus`].
-    pub fn from_area(area: &Public) -> Result<DecryptionPublic, Reason> {
-        match area.scheme() {
-            Scheme::Ecdh(HashAlgorithm::Sha256) => p256(area).map(DecryptionPublic::EcdhEs),
-            Scheme::Oaep(HashAlgorithm::Sha256) => rsa(area).map(DecryptionPublic::RsaOaep),
-            _ => Err(Reason::UnknownKey),
-        }
-    }
-
-    /// Reads a SubjectPublicKeyInfo in DER: each kind of key decrypts in one way only.
-    ///
-    /// # Errors
-    /// [`Reason::UnknownKey`] for any other kind of key, [`Reason::BadPoint`],
-    /// [`Reason::RsaModulus`].
-    pub fn from_spki(der: &[u8]) -> Result<DecryptionPublic, Reason> {
-        match P256Public::from_spki(der) {
-            Err(Reason::UnknownKey) => RsaPublic::from_spki(der).map(DecryptionPublic::RsaOaep),
-            key => key.map(DecryptionPublic::EcdhEs),
-        }
-    }
-
-    /// SubjectPublicKeyInfo in DER, 91 or 294 bytes.
-    pub fn spki(&self) -> Vec<u8> {
-        match self {
-            DecryptionPublic::EcdhEs(key) => key.spki(),
-            DecryptionPublic::RsaOaep(key) => key.spki(),
-        }
-    }
-
-    /// SHA-256 of [`DecryptionPublic::spki`].
-    pub fn id(&self) -> KeyId {
-        match self {
-            DecryptionPublic::EcdhEs(key) => key.id(),
-            DecryptionPublic::RsaOaep(key) => key.id(),
-        }
-    }
-}
-
-fn p256(area: &Public) -> Result<P256Public, Reason> {
+pub(super) fn p256(area: &Public) -> Result<P256Public, Reason> {
     match area.key().point() {
         Some((Curve::P256, point)) => P256Public::from_point(point),
         _ => Err(Reason::UnknownKey),
     }
 }
 
-fn rsa(area: &Public) -> Result<RsaPublic, Reason> {
+pub(super) fn rsa(area: &Public) -> Result<RsaPublic, Reason> {
     RsaPublic::from_modulus(area.key().modulus().ok_or(Reason::UnknownKey)?)
 }
