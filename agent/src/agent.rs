@@ -14,8 +14,8 @@ use twinseal_scheme::message::Opened;
 
 use crate::engine::{Engine, Opening};
 use crate::{
-    Caller, Carry, CarryId, Config, Error, Event, Exchanged, Hardware, Identity, Job, JobId, Kind,
-    Message, Options, Outcome, Status, TradeId, TradeView,
+    Caller, Carry, CarryId, Config, Error, Event, Exchanged, Hardware, Holdings, Identity, Job,
+    JobId, Kind, Message, Options, Outcome, Status, TradeId, TradeView,
 };
 
 /// Longer than the server keeps an unfinished enrolment.
@@ -252,12 +252,12 @@ impl Agent {
         Ok(Exchanged { trade, reply })
     }
 
-    /// The caller's trades.
+    /// The trades that are the caller's, and the keys that he may use.
     ///
     /// # Errors
     /// [`Kind::Internal`].
-    pub async fn trades(&self, caller: &Caller) -> Result<Vec<TradeView>, Error> {
-        self.engine.trades(caller).await
+    pub async fn holdings(&self, caller: &Caller) -> Result<Arc<Holdings>, Error> {
+        self.engine.holdings(caller).await
     }
 
     /// One trade of the caller's.

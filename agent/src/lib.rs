@@ -25,6 +25,7 @@ pub use access::Caller;
 pub use agent::Agent;
 pub use config::{Config, HardwareConfig, LimitsConfig};
 pub use courier::{Carry, CarryId, CarryKind, Outcome};
+pub use engine::Holdings;
 pub use error::{Error, Kind};
 pub use event::Event;
 pub use job::{Job, JobId, JobState};

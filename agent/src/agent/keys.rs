@@ -65,14 +65,6 @@ impl Agent {
         Ok(self.engine.serial(&chip).await?.tag())
     }
 
-    /// The keys that the caller may use.
-    ///
-    /// # Errors
-    /// `Internal`.
-    pub async fn keys(&self, caller: &Caller) -> Result<Vec<ApplicationKeyId>, Error> {
-        self.engine.key_ids(caller).await
-    }
-
     /// One key that the caller may use.
     ///
     /// # Errors

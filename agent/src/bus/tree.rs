@@ -60,11 +60,10 @@ impl Objects for Tree {
     fn paths<'a>(&'a self, session: &'a Session) -> Pending<'a, Vec<String>> {
         Box::pin(async move {
             let caller = session.caller();
-            let trades = self.agent.trades(&caller).await.unwrap_or_default();
-            let keys = self.agent.keys(&caller).await.unwrap_or_default();
+            let held = self.agent.holdings(&caller).await.unwrap_or_default();
             let jobs = self.agent.jobs(&caller);
-            let trades = trades.iter().map(|trade| trade_path(caller.uid, trade.id));
-            let keys = keys.into_iter().map(|key| key_path(caller.uid, key));
+            let trades = held.trades.iter().map(|trade| trade_path(caller.uid, *trade));
+            let keys = held.keys.iter().map(|key| key_path(caller.uid, *key));
             let jobs = jobs.iter().map(|job| job_path(caller.uid, job.id));
             [ROOT_PATH.to_owned()].into_iter().chain(trades).chain(keys).chain(jobs).collect()
         })

@@ -185,11 +185,6 @@ impl Engine {
         Ok(id)
     }
 
-    pub(crate) async fn key_ids(&self, caller: &Caller) -> Result<Vec<ApplicationKeyId>, Error> {
-        let caller = caller.clone();
-        self.store.run(move |tx| tx.key_ids(&caller)).await
-    }
-
     /// A key that the caller may use.
     pub(crate) async fn key(
         &self,

@@ -11,6 +11,7 @@ mod carrier;
 mod contact;
 mod delivery;
 mod enrolment;
+mod holdings;
 mod inspect;
 mod keys;
 mod leftovers;
@@ -31,6 +32,8 @@ use twinseal_hardware::{Hardware, Lane as Chip};
 use self::attempts::Attempts;
 use self::carrier::Carrier;
 use self::contact::Contact;
+pub use self::holdings::Holdings;
+use self::holdings::KnownHoldings;
 use self::keys::KnownKeys;
 use self::offers::Listeners;
 use self::progress::Jobs;
@@ -68,6 +71,7 @@ pub(crate) struct Engine {
     known_keys: Mutex<KnownKeys>,
     /// Held while something is made in a token.
     making: tokio::sync::Mutex<()>,
+    known_holdings: Mutex<KnownHoldings>,
     /// A trade has changed.
     news: watch::Sender<()>,
     /// There is, or may be, something to carry.
@@ -106,6 +110,7 @@ impl Engine {
             attempts: Mutex::default(),
             known_keys: Mutex::default(),
             making: tokio::sync::Mutex::default(),
+            known_holdings: Mutex::default(),
             news: watch::channel(()).0,
             work: watch::channel(()).0,
             unsettled: Notify::new(),

@@ -200,11 +200,6 @@ impl Engine {
         })
     }
 
-    pub(crate) async fn trades(&self, caller: &Caller) -> Result<Vec<TradeView>, Error> {
-        let uid = caller.uid;
-        self.store.run(move |tx| tx.trades_of(uid)?.iter().map(|row| view(tx, row)).collect()).await
-    }
-
     pub(crate) async fn trade(&self, caller: &Caller, id: TradeId) -> Result<TradeView, Error> {
         let row = self.owned(caller, id).await?;
         self.store.run(move |tx| view(tx, &row)).await

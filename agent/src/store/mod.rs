@@ -14,6 +14,7 @@ mod trades;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior};
@@ -38,6 +39,8 @@ pub(crate) struct Store(Arc<Shared>);
 struct Shared {
     connection: Mutex<Connection>,
     cipher: Cipher,
+    /// As [`Store::changes`].
+    changes: AtomicU64,
 }
 
 /// A transaction: all of it or nothing.
@@ -69,7 +72,8 @@ impl Store {
         )?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         prepare(&mut connection, &cipher)?;
-        Ok(Store(Arc::new(Shared { connection: Mutex::new(connection), cipher })))
+        let changes = AtomicU64::new(connection.total_changes());
+        Ok(Store(Arc::new(Shared { connection: Mutex::new(connection), cipher, changes })))
     }
 
     /// Runs `work` in one transaction, durable when this returns. It runs to its end even when
@@ -85,6 +89,12 @@ impl Store {
         tokio::task::spawn_blocking(move || shared.run(work))
             .await
             .unwrap_or_else(|_| Err(Kind::Internal.into()))
+    }
+
+    /// How often anything has been changed. What was read after this number was seen is what is
+    /// stored as long as it is the same; who has made a change sees another.
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
     }
 }
 
@@ -110,7 +120,9 @@ impl Shared {
         let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let tx = Tx { sql, cipher: &self.cipher };
         let result = work(&tx)?;
+        let changes = tx.sql.total_changes();
         tx.sql.commit()?;
+        self.changes.store(changes, Ordering::Release);
         Ok(result)
     }
 }

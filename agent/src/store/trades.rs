@@ -25,8 +25,10 @@ impl Tx<'_> {
     }
 
     /// The trades of one owner.
-    pub(crate) fn trades_of(&self, uid: u32) -> Result<Vec<TradeRow>, Error> {
-        self.read_trades("WHERE owner = ?1", params![uid])
+    pub(crate) fn trade_ids(&self, uid: u32) -> Result<Vec<TradeId>, Error> {
+        let mut query = self.sql.prepare_cached("SELECT id FROM trades WHERE owner = ?1")?;
+        let ids = query.query_map([uid], |row| Ok(TradeId(row.get(0)?)))?;
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// The trades that go on, of everybody.

@@ -16,7 +16,7 @@ async fn another_user_neither_sees_nor_uses_a_trade() {
     world.server.device().send(trade, b"for alice");
     world.carry().await;
     let agent = world.agent();
-    assert!(agent.trades(&bob()).await.unwrap().is_empty());
+    assert!(agent.holdings(&bob()).await.unwrap().trades.is_empty());
     let wait = Duration::ZERO;
     let refusals = [
         agent.trade(&bob(), trade).await.err(),
@@ -30,7 +30,7 @@ async fn another_user_neither_sees_nor_uses_a_trade() {
     for refusal in refusals {
         assert_eq!(refusal.unwrap().kind, Kind::NotFound);
     }
-    assert_eq!(agent.trades(&alice()).await.unwrap().len(), 1);
+    assert_eq!(agent.holdings(&alice()).await.unwrap().trades.len(), 1);
     assert_eq!(world.received(&alice(), trade, 0).await, [b"for alice".to_vec()]);
     assert_eq!(agent.trade(&alice(), trade).await.unwrap().state, "Open");
 }

@@ -116,7 +116,8 @@ async fn a_late_reply_is_not_lost() {
     let late = world.agent().exchange(&alice(), SERVICE, b"slow".to_vec(), &options).await;
     assert_eq!(late.unwrap_err().kind, Kind::Timeout);
     world.carry().await;
-    let trade = world.agent().trades(&alice()).await.unwrap().pop().unwrap();
+    let held = world.agent().holdings(&alice()).await.unwrap();
+    let trade = world.agent().trade(&alice(), held.trades[0]).await.unwrap();
     assert!(trade.is_exchange);
     assert_eq!(world.received(&alice(), trade.id, 0).await, [b"re: slow".to_vec()]);
 }
