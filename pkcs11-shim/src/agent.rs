@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use cryptoki_sys::CKR_GENERAL_ERROR;
+use cryptoki_sys::{CKR_ENCRYPTED_DATA_INVALID, CKR_FUNCTION_REJECTED, CKR_GENERAL_ERROR};
 
 use crate::bus::{Argument, Bus, Call, Value};
 use crate::key::{Key, Public, Uses};
@@ -95,7 +95,11 @@ impl Agent {
 
     pub(crate) fn sign(&self, path: &str, digest: &[u8], scheme: &str) -> Result<Vec<u8>> {
         let arguments = [Argument::Bytes(digest), Argument::Text(scheme), NO_OPTIONS];
-        self.bytes(path, "Sign", &arguments)
+        self.bytes(path, "Sign", &arguments).map_err(|value| match value {
+            // What is rejected is a ciphertext elsewhere.
+            Rv(CKR_ENCRYPTED_DATA_INVALID) => Rv(CKR_FUNCTION_REJECTED),
+            other => other,
+        })
     }
 
     pub(crate) fn decrypt(

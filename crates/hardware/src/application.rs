@@ -64,7 +64,7 @@ pub enum SignScheme {
     /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2) over a digest of this hash.
     RsaPkcs1(Hash),
     /// RSASSA-PSS (RFC 8017, section 8.1) over a digest of this hash, which MGF1 uses, too. The
-    /// chip chooses the length of the salt: that of the hash where it follows FIPS 186.
+    /// chip chooses the length of the salt; what has another than that of the hash is refused.
     RsaPss(Hash),
     /// HMAC with SHA-256 (FIPS 198-1) over at most 1024 bytes, which are no digest.
     HmacSha256,

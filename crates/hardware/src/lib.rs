@@ -39,6 +39,7 @@ mod hardware;
 mod key_file;
 mod keys;
 mod owner;
+mod pss;
 mod queue;
 mod token;
 mod tpm;

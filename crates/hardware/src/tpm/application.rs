@@ -19,6 +19,7 @@ use crate::config::AuthValue;
 use crate::error::{Error, Hierarchy};
 use crate::key_file::KeyFile;
 use crate::keys::{Child, Ek};
+use crate::pss::has_salt_of_hash;
 use crate::tpm::connection::{Connection, Encrypt};
 use crate::tpm::failure::{self, Command, is_failure};
 use crate::tpm::template;
@@ -122,18 +123,27 @@ impl Connection {
     ) -> Result<Vec<u8>, Error> {
         const COMMAND: &str = "TPM2_Sign";
         let handle = self.hold_application(key)?;
-        let (scheme, digest) = as_the_chip_wants(key.algorithm(), scheme, digest)?;
+        let (chip_scheme, digest) = as_the_chip_wants(key.algorithm(), scheme, digest)?;
+        let given = digest.clone();
         let digest = Digest::try_from(digest).command(COMMAND)?;
         let ticket = no_hash_check()?;
         let signature = self
             .context
             .execute_with_session(Some(AuthSession::Password), |context| {
-                context.sign(handle, digest, scheme, ticket)
+                context.sign(handle, digest, chip_scheme, ticket)
             })
             .command(COMMAND)
             .map_err(refused)?;
-        signature_bytes(key.algorithm(), &signature)
-            .ok_or(Error::Failed { command: COMMAND, rc: 0 })
+        let signature = signature_bytes(key.algorithm(), &signature)
+            .ok_or(Error::Failed { command: COMMAND, rc: 0 })?;
+        match (scheme, key.public_key()) {
+            (SignScheme::RsaPss(hash), Some(public))
+                if !has_salt_of_hash(&public, hash, &given, &signature) =>
+            {
+                Err(Error::Rejected { command: COMMAND, rc: 0 })
+            }
+            _ => Ok(signature),
+        }
     }
 
     /// Authenticates data (TPM2_HMAC, Part 3, section 15.6). Since what comes out may serve as a
