@@ -1,168 +1,118 @@
-//! Signatures of an application's key over the bus, against the chip's own.
+//! P1 and P2: signatures with an application's key, against the chip's own; and the same of other
+//! software, to compare.
+//!
+//! All are in one chip, in turns. As it serves one connection at a time, whoever does not sign is
+//! stopped, and the chip is switched off and on between them.
 
-use std::hint::black_box;
-use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use twinseal_agent::{Agent, Config as AgentConfig, bus};
-use twinseal_client::{AGENT_INTERFACE, Agent1Proxy, BUS_NAME, KeyProxy, Options, ROOT_PATH};
-use twinseal_hardware::{
-    Config, Hardware, KeyAlgorithm, Lane, SignScheme, TpmApplicationKey, Uses,
-};
-use twinseal_swtpm_tests::{Bus, Swtpm};
-use zbus::fdo::IntrospectableProxy;
-use zbus::{Connection, connection};
+use twinseal_swtpm_tests::{Abrmd, Device, User, program};
 
-use super::{Row, ratio};
+use super::peer::Peer;
+use super::signer::{Signer, Way};
+use super::{Row, crowd, median};
 
-const CLIENTS: u32 = 64;
-const SIGNATURES_EACH: u32 = 16;
-const DIGEST: [u8; 32] = [7; 32];
+const ROUNDS: usize = 9;
+/// Of each way in each round.
+const SIGNATURES: u32 = 200;
+/// Before they are counted.
+const WARMING_UP: u32 = 20;
+/// Where they are several at once.
+const SEVERAL: u32 = 8;
 
-/// An agent on a bus of its own, which root may call.
-struct Served {
-    bus: Bus,
-    path: String,
-    _chip: Swtpm,
-    _folder: tempfile::TempDir,
+/// What one signature took in one round: of one program by the median, of several on average.
+struct Round {
+    floor: Duration,
+    bus: Duration,
+    module: Duration,
+    modules: Duration,
+    peer: Duration,
+    peers: Duration,
 }
 
-/// P1: one client's signatures, against the same chip's without agent and bus. P10: 64 clients at
-/// once.
+/// A device with one key, and programs that sign with it. They outlive its agent.
+struct Ours {
+    bus: Signer,
+    modules: Vec<Signer>,
+    device: Device,
+    key: String,
+}
+
+/// P1, P2 and, of the same device, P10.
 pub fn rows() -> Vec<Row> {
-    let runtime = Runtime::new().unwrap();
-    let served = runtime.block_on(Served::start());
-    let chip = Swtpm::start();
-    let (hardware, lane, key) = runtime.block_on(alone(&chip));
-    let proxy = runtime.block_on(served.client());
-    let mut over_bus = || {
-        let signed = proxy.sign(&DIGEST, "ecdsa", Options::new());
-        black_box(runtime.block_on(signed).unwrap());
+    let mut ours = Ours::start();
+    ours.without_agent();
+    let peer = Peer::provision(ours.device.tpm());
+    let rounds: Vec<Round> = (0..ROUNDS).map(|_| ours.round(&peer)).collect();
+    let ratio = |of: fn(&Round) -> Duration| {
+        let ratios = rounds.iter().map(|round| of(round).as_secs_f64() / round.floor.as_secs_f64());
+        median(ratios.collect())
     };
-    let mut floor = || {
-        let signed = lane.sign_digest(&key, SignScheme::Ecdsa, DIGEST.to_vec());
-        black_box(runtime.block_on(signed).unwrap());
-    };
-    let what = "sign over the bus with an application's key, against the chip alone";
-    let p1 = Row { id: "P1", what, ratio: ratio(&mut over_bus, &mut floor, 5, 100), target: 1.5 };
-    let mut rows = vec![p1];
-    rows.extend(runtime.block_on(crowd(&served)));
-    runtime.block_on(hardware.close());
+    let mut rows = vec![
+        Row::held("P1", "sign over the bus, against the chip alone", ratio(|r| r.bus), 1.5),
+        Row::held("P2", "sign through the PKCS#11 module", ratio(|r| r.module), 1.7),
+        Row::shown("P2", "the same, 8 programs at once", ratio(|r| r.modules)),
+        Row::shown("P2", "sign through tpm2-pkcs11 and tpm2-abrmd", ratio(|r| r.peer)),
+        Row::shown("P2", "the same, 8 programs at once", ratio(|r| r.peers)),
+    ];
+    ours.device.restart_agent();
+    rows.extend(crowd::rows(&ours.device, &ours.key));
     rows
 }
 
-impl Served {
-    async fn start() -> Served {
-        let folder = tempfile::tempdir().unwrap();
-        let policy = folder.path().join("bench.conf");
-        let text = format!(
-            "<busconfig><policy user=\"root\"><allow own=\"{BUS_NAME}\"/>\
-             <allow send_destination=\"{BUS_NAME}\"/></policy></busconfig>"
-        );
-        std::fs::write(&policy, text).unwrap();
-        let bus = Bus::builder().bus_policy(policy).start();
-        let chip = Swtpm::start();
-        let agent = Agent::start(config(folder.path(), &chip)).await.unwrap();
-        let service = bus::publish(agent, connect(&bus).await).await.unwrap();
-        tokio::spawn(service.run());
-        let root = Agent1Proxy::new(&connect(&bus).await).await.unwrap();
-        let path = root.create_key("bench", "ecc-p256", Options::new()).await.unwrap();
-        Served { bus, path: path.as_str().to_owned(), _chip: chip, _folder: folder }
+impl Ours {
+    fn start() -> Self {
+        let device = Device::start();
+        let made = device.call(User::Root, "", "CreateKey", &["bench", "ecc-p256", "{}"]).unwrap();
+        let key = made.split('\'').nth(1).expect("a path").to_owned();
+        let as_root = |way| Signer::start(way, |this| device.bus().command(User::Root, this));
+        let bus = as_root(Way::Bus(&key));
+        let module = program("libtwinseal_pkcs11.so");
+        let modules = (0..SEVERAL).map(|_| as_root(Way::Module(&module, ""))).collect();
+        Self { bus, modules, device, key }
     }
 
-    async fn client(&self) -> KeyProxy<'static> {
-        let connection = connect(&self.bus).await;
-        KeyProxy::builder(&connection).path(self.path.clone()).build().await.unwrap()
+    /// Leaves the chip as it is after it was switched on. It is switched off in order, since it
+    /// takes a power cut for an attempt to guess when others have used keys that it protects
+    /// against guessing.
+    fn without_agent(&mut self) {
+        self.device.kill_agent();
+        self.device.tpm().tool("tpm2_shutdown", &["--clear"]);
+        self.device.tpm_mut().restart();
+    }
+
+    fn round(&mut self, peer: &Peer) -> Round {
+        self.without_agent();
+        let tcti = self.device.tpm().tcti();
+        let floor = alone(&mut Signer::start(Way::Chip(&tcti), |this| Command::new(this)));
+        self.device.restart_agent();
+        let bus = alone(&mut self.bus);
+        let module = alone(&mut self.modules[0]);
+        let modules = together(&mut self.modules);
+        self.without_agent();
+        let abrmd = Abrmd::start(self.device.tpm());
+        let mut others: Vec<Signer> = (0..SEVERAL).map(|_| peer.signer(&abrmd)).collect();
+        let (peer, peers) = (alone(&mut others[0]), together(&mut others));
+        drop((others, abrmd));
+        Round { floor, bus, module, modules, peer, peers }
     }
 }
 
-fn config(folder: &Path, chip: &Swtpm) -> AgentConfig {
-    let file = folder.join("agent.toml");
-    let text = format!(
-        "state_dir = '{0}/state'\nstate_key_file = '{0}/state.key'\n\
-         services_dir = '{0}/services.d'\nhardware.tcti = '{1}'",
-        folder.display(),
-        chip.tcti()
-    );
-    std::fs::write(&file, text).unwrap();
-    AgentConfig::read(&file).unwrap()
+fn alone(signer: &mut Signer) -> Duration {
+    signer.sign(WARMING_UP);
+    signer.sign(SIGNATURES)
 }
 
-async fn connect(bus: &Bus) -> Connection {
-    connection::Builder::address(bus.address().as_str()).build().await.unwrap()
-}
-
-/// A chip of the same make, without agent and bus.
-async fn alone(chip: &Swtpm) -> (Hardware, Lane, TpmApplicationKey) {
-    let hardware = Hardware::open(Config::new(chip.tcti().parse().unwrap())).unwrap();
-    let lane = hardware.lane(0);
-    let ek = lane.endorsement_key(None).await.unwrap();
-    let uses = Uses { sign: true, decrypt: false };
-    let key = lane.create_application_key(&ek, KeyAlgorithm::EccP256, uses).await.unwrap();
-    (hardware, lane, key)
-}
-
-async fn crowd(served: &Served) -> [Row; 3] {
-    let one = served.client().await;
-    let began = Instant::now();
-    for _ in 0..CLIENTS * SIGNATURES_EACH {
-        one.sign(&DIGEST, "ecdsa", Options::new()).await.unwrap();
-    }
-    let alone = began.elapsed();
-    let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
-        let client = served.client().await;
-        clients.spawn(async move {
-            let began = Instant::now();
-            for _ in 0..SIGNATURES_EACH {
-                client.sign(&DIGEST, "ecdsa", Options::new()).await.unwrap();
-            }
-            began.elapsed()
-        });
-    }
-    let (done, mut is_done) = watch::channel(false);
-    let connection = connect(&served.bus).await;
-    let looking = tokio::spawn(async move {
-        let mut slowest = Duration::ZERO;
-        while !*is_done.borrow_and_update() {
-            slowest = slowest.max(introspect(&connection).await);
+fn together(signers: &mut [Signer]) -> Duration {
+    let mut sign = |count| {
+        let began = Instant::now();
+        signers.iter_mut().for_each(|signer| signer.begin(count / SEVERAL));
+        for signer in &mut *signers {
+            signer.answer();
         }
-        slowest
-    });
-    let began = Instant::now();
-    let waits = clients.join_all().await;
-    let together = began.elapsed();
-    done.send_replace(true);
-    let slowest = looking.await.unwrap();
-    let mean = waits.iter().sum::<Duration>() / CLIENTS;
-    let longest = waits.into_iter().max().unwrap();
-    let row = |what, ratio, target| Row { id: "P10", what, ratio, target };
-    [
-        row(
-            "64 clients' signatures, against as many of one",
-            together.as_secs_f64() / alone.as_secs_f64(),
-            1.0 / 0.95,
-        ),
-        row(
-            "the longest wait of 64 clients, against the mean",
-            longest.as_secs_f64() / mean.as_secs_f64(),
-            2.0,
-        ),
-        row(
-            "the slowest introspection meanwhile, against 50 ms",
-            slowest.as_secs_f64() / 0.05,
-            1.0,
-        ),
-    ]
-}
-
-async fn introspect(connection: &Connection) -> Duration {
-    let root = IntrospectableProxy::builder(connection).destination(BUS_NAME).path(ROOT_PATH);
-    let began = Instant::now();
-    let xml = root.build().await.unwrap().introspect().await.unwrap();
-    assert!(xml.contains(AGENT_INTERFACE));
-    began.elapsed()
+        began.elapsed() / count
+    };
+    sign(SEVERAL * 2);
+    sign(SIGNATURES)
 }
