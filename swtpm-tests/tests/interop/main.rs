@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod gnutls;
+mod hostile;
 mod languages;
 mod module;
 mod nss;
