@@ -209,6 +209,8 @@ impl Values<'_> {
         match first {
             "y" => to.0.push(self.byte()),
             "b" => to.u32(u32::from(self.byte() & 1)),
+            // A descriptor that was not sent.
+            "h" => to.u32(u32::from(self.byte())),
             "n" | "q" => {
                 to.pad(2);
                 to.0.extend([self.byte(), self.byte()]);

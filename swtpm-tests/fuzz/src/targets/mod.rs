@@ -10,6 +10,8 @@ mod envelope;
 mod http;
 #[cfg(feature = "programs")]
 mod keys;
+#[cfg(feature = "programs")]
+mod pkcs11;
 mod sealed;
 #[cfg(feature = "programs")]
 mod state;
@@ -23,6 +25,10 @@ use crate::Target;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    #[cfg(feature = "programs")]
+    pkcs11::CALLS,
+    #[cfg(feature = "programs")]
+    pkcs11::ANSWERS,
     envelope::ENVELOPE,
     envelope::MESSAGES,
     tpm::STRUCTURES,

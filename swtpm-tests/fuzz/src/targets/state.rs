@@ -246,16 +246,16 @@ fn use_it(folder: &Path) -> bool {
         let owner = Caller { uid: UID, gids: vec![], connection: ":1.2".to_owned() };
         let status = agent.status();
         assert!(!status.message.is_empty());
-        let trades = agent.trades(&owner).await;
+        let held = agent.holdings(&owner).await;
         let id = TradeId(good("trade", "trade")[2..18].try_into().expect("16 bytes"));
         let now = std::time::Duration::ZERO;
-        let _ = agent.trade(&owner, id).await;
+        let trade = agent.trade(&owner, id).await;
         let _ = agent.receive(&owner, id, 0, now).await;
         let _ = agent.receipt(&owner, id).await;
         let _ = agent.send(&owner, id, vec![1], "").await;
         let _ = agent.close(&owner, id, now).await;
         let _ = agent.next(&root, now).await;
         agent.stop().await;
-        !status.server_id.is_empty() && trades.is_ok_and(|trades| trades.len() == 1)
+        !status.server_id.is_empty() && held.is_ok_and(|held| held.trades == [id]) && trade.is_ok()
     })
 }

@@ -89,9 +89,11 @@ pub fn message(kind: u8, serial: u32, fields: &[(u8, &str)], body: &[u8]) -> Vec
 pub struct Received {
     pub kind: u8,
     pub serial: u32,
+    pub path: String,
     pub member: String,
     pub error: String,
     pub reply_serial: u32,
+    pub body: Vec<u8>,
 }
 
 /// Reads one message.
@@ -106,9 +108,11 @@ pub fn receive(from: &mut impl Read) -> Result<Received> {
     let mut received = Received {
         kind: head[1],
         serial: number(8),
+        path: String::new(),
         member: String::new(),
         error: String::new(),
         reply_serial: 0,
+        body: rest[fields_len.next_multiple_of(8)..].to_vec(),
     };
     let mut at = 0;
     while at < fields_len {
@@ -125,6 +129,7 @@ pub fn receive(from: &mut impl Read) -> Result<Received> {
         };
         let text = || String::from_utf8_lossy(&rest[start..start + len]).into_owned();
         match code {
+            PATH => received.path = text(),
             MEMBER => received.member = text(),
             ERROR_NAME => received.error = text(),
             REPLY_SERIAL => received.reply_serial = word(len_at),
