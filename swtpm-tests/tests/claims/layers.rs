@@ -15,7 +15,7 @@ use twinseal_server::keys::ServerSecrets;
 use twinseal_server::store::Store;
 use twinseal_swtpm_tests::forge::{Place, direction_keys};
 use twinseal_swtpm_tests::till::{APP, SERVICE, Till, until};
-use twinseal_swtpm_tests::{Api, Chip, Device, StolenState, World, bytes};
+use twinseal_swtpm_tests::{Api, Chip, ChipKind, Device, StolenState, TokenKind, World, bytes};
 
 use crate::thief::on;
 
@@ -252,7 +252,13 @@ fn content(trade: &str, index: u32, payload: &str) -> Vec<u8> {
 
 /// A device with elliptic curves, and who has all its keys.
 fn attacked(world: &World) -> (Till, Forger) {
-    let till = Till::of_device(world, "attacked", Device::builder().keys("ecc"));
+    // Nobody has made a key on a curve in a token that knows none: its sibling is attacked.
+    let kind = match ChipKind::of_environment() {
+        ChipKind::Token(TokenKind::KryopticRsa) => ChipKind::Token(TokenKind::Kryoptic),
+        kind => kind,
+    };
+    let device = Device::builder().chip(Chip::of(kind)).keys("ecc");
+    let till = Till::of_device(world, "attacked", device);
     till.trades("honest");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let forger = runtime.block_on(Forger::of(world, &till));
