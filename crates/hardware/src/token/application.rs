@@ -290,8 +290,8 @@ pub(super) fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {
 pub(super) fn in_use(refusal: Refusal, what: &'static str) -> Error {
     use RvError::{
         ArgumentsBad, DataInvalid, DataLenRange, DeviceError, EncryptedDataInvalid,
-        EncryptedDataLenRange, FunctionFailed, GeneralError, KeyFunctionNotPermitted,
-        KeyTypeInconsistent, MechanismInvalid, MechanismParamInvalid,
+        EncryptedDataLenRange, FunctionFailed, GeneralError, KeyTypeInconsistent, MechanismInvalid,
+        MechanismParamInvalid,
     };
     match &refusal {
         Refusal::Pkcs11(
@@ -309,7 +309,6 @@ pub(super) fn in_use(refusal: Refusal, what: &'static str) -> Error {
             | GeneralError,
             Function::Sign | Function::Decrypt,
         ) => TokenFault::Rejected.into(),
-        Refusal::Pkcs11(KeyFunctionNotPermitted, _) => TokenFault::Rejected.into(),
         _ => refusal.into(),
     }
 }

@@ -173,6 +173,7 @@ fn fault(refusal: &Refusal) -> TokenFault {
         | RvError::FunctionNotSupported
         | RvError::CurveNotSupported
         | RvError::DomainParamsInvalid => TokenFault::incapable("a key of this kind"),
+        RvError::KeyFunctionNotPermitted => TokenFault::Rejected,
         RvError::SessionHandleInvalid
         | RvError::SessionClosed
         | RvError::UserNotLoggedIn
