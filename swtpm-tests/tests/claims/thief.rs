@@ -17,7 +17,7 @@ use twinseal_scheme::keys::{
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_scheme::server_keys::ServerKeys;
 use twinseal_scheme::tpm::Public;
-use twinseal_swtpm_tests::{Chip, Device, Served, StolenState};
+use twinseal_swtpm_tests::{Chip, Device, Served, StolenState, ecdsa_der};
 
 /// What is on a device's disk, opened with its state key.
 pub struct Thief {
@@ -69,7 +69,7 @@ impl Thief {
         };
         let key = file("key.der", &self.bond.signing.spki());
         let (signature, options): (Vec<u8>, &[&str]) = match self.bond.signing.algorithm() {
-            SigningAlgorithm::Es256 => (der(&signature), &[]),
+            SigningAlgorithm::Es256 => (ecdsa_der(&signature), &[]),
             SigningAlgorithm::Ps256 => (signature, &PSS),
             SigningAlgorithm::Rs256 => (signature, &[]),
         };
@@ -192,17 +192,3 @@ fn sha256(message: &[u8]) -> [u8; 32] {
 
 /// RSASSA-PSS with a salt as long as the hash.
 const PSS: [&str; 4] = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"];
-
-/// ECDSA-Sig-Value (RFC 3279 section 2.2.3), as `openssl` wants it.
-fn der(signature: &[u8]) -> Vec<u8> {
-    let integer = |bytes: &[u8]| {
-        let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1);
-        let mut value = bytes[start..].to_vec();
-        if value[0] >= 0x80 {
-            value.insert(0, 0);
-        }
-        [&[2, value.len() as u8][..], &value].concat()
-    };
-    let body = [integer(&signature[..32]), integer(&signature[32..])].concat();
-    [&[0x30, body.len() as u8][..], &body].concat()
-}

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use twinseal_hardware::{
-    AuthValue, ChipKeys, Config, Hardware, Lane, Limits, MessageKey, TokenConfig, draw_token_ids,
+    ApplicationKey, AuthValue, ChipKeys, Config, Error, Hardware, KeyAlgorithm, Lane, Limits,
+    MessageKey, TokenConfig, Uses, draw_token_ids,
 };
 use twinseal_scheme::Secret;
 use twinseal_scheme::keys::{DecryptionPublic, Encapsulation, P256Private, SigningPublic};
@@ -67,6 +68,25 @@ impl Bench {
             }
             Chip::Token(_) => {
                 ChipKeys::from(&lane.create_token_keys(draw_token_ids()).await.expect("keys"))
+            }
+        }
+    }
+
+    pub async fn create_application_key(
+        &self,
+        lane: &Lane,
+        algorithm: KeyAlgorithm,
+        uses: Uses,
+    ) -> Result<ApplicationKey, Error> {
+        match self.chip {
+            Chip::Tpm(_) => {
+                let ek = lane.endorsement_key(None).await?;
+                lane.create_application_key(&ek, algorithm, uses).await.map(ApplicationKey::Tpm)
+            }
+            Chip::Token(_) => {
+                let [id] = draw_token_ids();
+                let made = lane.create_key_in_token(id, algorithm, uses).await;
+                made.map(ApplicationKey::from)
             }
         }
     }

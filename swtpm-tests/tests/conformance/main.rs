@@ -2,6 +2,7 @@
 //! TPM and on tokens in software, each as a test of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod application;
 mod bench;
 mod changes;
 mod keys;
@@ -23,16 +24,17 @@ macro_rules! tests_on {
     };
 }
 
+/// The first block on every chip, the second on those that know every algorithm.
 macro_rules! tests_on_every_chip {
-    ($($list:tt)*) => {
-        tests_on!(swtpm, crate::Tpm; $($list)*);
-        tests_on!(softhsm, crate::Token(crate::SoftHsm); $($list)*);
-        tests_on!(kryoptic, crate::Token(crate::Kryoptic); $($list)*);
-        tests_on!(kryoptic_rsa, crate::Token(crate::KryopticRsa); $($list)*);
+    ({ $($all:tt)* } { $($algorithms:tt)* }) => {
+        tests_on!(swtpm, crate::Tpm; $($all)* $($algorithms)*);
+        tests_on!(softhsm, crate::Token(crate::SoftHsm); $($all)* $($algorithms)*);
+        tests_on!(kryoptic, crate::Token(crate::Kryoptic); $($all)* $($algorithms)*);
+        tests_on!(kryoptic_rsa, crate::Token(crate::KryopticRsa); $($all)*);
     };
 }
 
-tests_on_every_chip! {
+tests_on_every_chip! {{
     keys:
         it_describes_itself
         stored_keys_are_recognised
@@ -52,4 +54,11 @@ tests_on_every_chip! {
         sixty_four_callers_each_get_their_signature
         what_comes_too_late_is_over
         closing_cancels_what_waits;
-}
+} {
+    application:
+        algorithms_are_described
+        ecc_keys_sign_any_digest_and_agree
+        rsa_keys_sign_and_decrypt_in_every_scheme
+        a_secret_authenticates_data
+        a_key_does_what_it_was_made_for_in_the_chip_that_made_it;
+}}
