@@ -52,6 +52,9 @@ fn stored_keys(bytes: &[u8]) -> bool {
 
 /// Keys in the form in which the agent stores them: fields behind their lengths.
 fn device_keys() -> Vec<u8> {
+    let chip = File::read("chip.txt");
+    let public = |name: &str| chip.bytes(&format!("{name}-public")).expect("a public area");
+    let [serial, signing, decryption] = ["serial-key", "signing", "decryption"].map(public);
     let fields: [&[u8]; 17] = [
         b"twinseal device keys 1",
         &[0],
@@ -60,13 +63,13 @@ fn device_keys() -> Vec<u8> {
         &[1; 32],
         b"ak",
         &[2; 32],
-        b"serial",
+        &serial,
         b"parent",
-        b"public",
+        &signing,
         b"private",
         &[3; 32],
         b"parent",
-        b"public",
+        &decryption,
         b"private",
         &[4; 32],
         &[1, 0, 0, 1],
@@ -96,10 +99,10 @@ fn fill(sql: &Connection) -> rusqlite::Result<()> {
     let info = seal("user information", b"holder = \"till 7\"\n");
     let keys = seal("device keys", &device_keys());
     sql.execute("INSERT INTO key_check VALUES (1, ?1)", [seal("key check", b"")])?;
-    let point = p.device_decryption.public().spki();
+    let point = p.device_decryption.public().point().as_slice();
     let statement = File::read("parties.txt").bytes("server-statement");
     sql.execute(
-        "INSERT INTO device VALUES (1, ?1, ?2, ?3, 2, 1, -7, ?4, ?5, ?6, 41, ?7, ?8,
+        "INSERT INTO device VALUES (1, ?1, ?2, ?3, 2, 1, -7, ?4, -25, ?5, ?6, 41, ?7, ?8,
             'https://trade.example.com', 'tpm-ek', ?9, 0, 44, 3, 1760000000)",
         params![
             b.server_id.0,
