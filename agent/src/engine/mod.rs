@@ -22,6 +22,7 @@ mod sealing;
 mod startup;
 mod trades;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,6 +79,8 @@ pub(crate) struct Engine {
     work: watch::Sender<()>,
     /// Something is not as it should be: settle it.
     unsettled: Notify,
+    /// Something has been noted since things began to be settled.
+    is_amiss: AtomicBool,
 }
 
 /// Servers' URLs, out of the enrolment links.
@@ -114,6 +117,7 @@ impl Engine {
             news: watch::channel(()).0,
             work: watch::channel(()).0,
             unsettled: Notify::new(),
+            is_amiss: AtomicBool::new(false),
             config,
         })
     }
@@ -143,7 +147,15 @@ impl Engine {
     }
 
     fn set_state(&self, state: State, message: String) {
+        self.set_state_if(|| true, state, message);
+    }
+
+    /// Where somebody else may set it at the same time: `may` is asked when nobody can.
+    fn set_state_if(&self, may: impl FnOnce() -> bool, state: State, message: String) {
         let mut status = lock(&self.status);
+        if !may() {
+            return;
+        }
         let is_new = status.state != state;
         (status.state, status.message) = (state, message);
         drop(status);
@@ -158,6 +170,7 @@ impl Engine {
         if let Some(state) = State::of_error(error.kind) {
             // A kind's own words say less than what stands there already.
             if self.current_status().state != state || *error != Error::from(error.kind) {
+                self.is_amiss.store(true, Ordering::SeqCst);
                 self.set_state(state, error.to_string());
             }
             self.unsettled.notify_one();

@@ -1,6 +1,7 @@
 //! Brings chip, state and epoch together: at the start, and whenever something was amiss.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand_core::OsRng;
@@ -87,6 +88,7 @@ impl Engine {
     }
 
     async fn settle_lane(&self, lane: &mut Lane) -> Result<Option<Instant>, Error> {
+        self.is_amiss.store(false, Ordering::SeqCst);
         let (device, enrolment, pending) =
             self.store.run(|tx| Ok((tx.device()?, tx.enrolment()?, tx.pending()?))).await?;
         self.set_pending(pending);
@@ -127,7 +129,9 @@ impl Engine {
         self.seal_anew(lane).await?;
         self.do_what_is_due(lane).await?;
         let notes = self.notes().await?;
-        self.set_state(State::Active, format!("ready for trades{notes}"));
+        // What was noted meanwhile was perhaps seen later, and is looked at next.
+        let is_well = || !self.is_amiss.load(Ordering::SeqCst);
+        self.set_state_if(is_well, State::Active, format!("ready for trades{notes}"));
         self.work.send_replace(());
         Ok(None)
     }
