@@ -17,12 +17,11 @@ use crate::token::application_key::{TokenApplicationKey, public_of};
 use crate::token::connection::Connection;
 use crate::token::failure::TokenFault;
 use crate::token::keys::TokenId;
+use crate::token::making::{EXPONENT, P256, bare_point};
 
 /// CKA_LABEL of all of them; the owners' own labels are the agent's to keep.
 const LABEL: &[u8] = b"twinseal application key";
-const EXPONENT: [u8; 3] = [0x01, 0x00, 0x01];
-/// namedCurve (RFC 5480, section 2.1.1.1), DER: prime256v1, secp384r1.
-const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// namedCurve secp384r1 (RFC 5480, section 2.1.1.1), DER.
 const P384: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 const HMAC_KEY_LEN: u64 = 32;
 
@@ -133,7 +132,10 @@ impl Connection {
         let mut bytes = Vec::new();
         for attribute in self.session.get_attributes(object, &wanted)? {
             match attribute {
-                Attribute::EcPoint(point) => bytes = bare(&point).to_vec(),
+                Attribute::EcPoint(point) => {
+                    let field_len = algorithm.curve().map_or(0, |curve| curve.field_len());
+                    bytes = bare_point(&point, field_len).to_vec();
+                }
                 Attribute::Modulus(modulus) => {
                     bytes = modulus.into_iter().skip_while(|byte| *byte == 0).collect();
                 }
@@ -244,14 +246,6 @@ fn restrictions(algorithm: KeyAlgorithm, uses: Uses) -> Vec<Attribute> {
         all.extend([Attribute::KeyType(KeyType::GENERIC_SECRET), Attribute::Wrap(false)]);
     }
     all
-}
-
-/// A point without the OCTET STRING that the standard has around it.
-fn bare(point: &[u8]) -> &[u8] {
-    match point {
-        [0x04, length, bare @ ..] if usize::from(*length) == bare.len() => bare,
-        bare => bare,
-    }
 }
 
 /// SEQUENCE { SEQUENCE { hash, NULL }, OCTET STRING (digest follows) } of RFC 8017, section 9.2.

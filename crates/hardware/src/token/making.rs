@@ -15,9 +15,9 @@ use crate::token::failure::TokenFault;
 use crate::token::keys::{TokenId, TokenKey, TokenKeys};
 
 /// namedCurve prime256v1 (RFC 5480, section 2.1.1.1), DER.
-const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+pub(super) const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// 65537.
-const EXPONENT: [u8; 3] = [1, 0, 1];
+pub(super) const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// What a key is for, and may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -222,12 +222,8 @@ impl Connection {
             Attribute::EcPoint(point) => Some(point.as_slice()),
             _ => None,
         });
-        let point = point.map(|point| match point {
-            [0x04, 0x41, bare @ ..] if bare.len() == 65 => bare,
-            bare => bare,
-        });
         point
-            .and_then(|point| P256Public::from_point(point).ok())
+            .and_then(|point| P256Public::from_point(bare_point(point, 32)).ok())
             .ok_or_else(|| TokenFault::incapable("public keys on P-256 that can be read").into())
     }
 
@@ -279,4 +275,35 @@ fn restrictions(purpose: Use, family: KeyFamily) -> Vec<Attribute> {
 fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
+}
+
+/// A point without the OCTET STRING that the standard has around it, and some tokens have not. The
+/// length tells them apart: what follows the first byte of a bare one may look like a length.
+pub(super) fn bare_point(point: &[u8], field_len: usize) -> &[u8] {
+    match point {
+        [0x04, length, bare @ ..]
+            if bare.len() == 1 + 2 * field_len && usize::from(*length) == bare.len() =>
+        {
+            bare
+        }
+        bare => bare,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_taken_in_either_form_whatever_its_first_coordinate() {
+        for field_len in [32, 48] {
+            for first in 0..=u8::MAX {
+                let bare = [&[4, first][..], &vec![7; 2 * field_len - 1]].concat();
+                assert_eq!(bare_point(&bare, field_len), bare);
+                let length = u8::try_from(bare.len()).unwrap_or_default();
+                let octets = [&[4, length][..], &bare].concat();
+                assert_eq!(bare_point(&octets, field_len), bare);
+            }
+        }
+    }
 }
