@@ -136,14 +136,13 @@ impl Connection {
             .map_err(refused)?;
         let signature = signature_bytes(key.algorithm(), &signature)
             .ok_or(Error::Failed { command: COMMAND, rc: 0 })?;
-        match (scheme, key.public_key()) {
-            (SignScheme::RsaPss(hash), Some(public))
-                if !has_salt_of_hash(&public, hash, &given, &signature) =>
-            {
-                Err(Error::Rejected { command: COMMAND, rc: 0 })
-            }
-            _ => Ok(signature),
+        if let SignScheme::RsaPss(hash) = scheme
+            && let Some(public) = key.public_key()
+            && !has_salt_of_hash(&public, hash, &given, &signature)
+        {
+            return Err(Error::Rejected { command: COMMAND, rc: 0 });
         }
+        Ok(signature)
     }
 
     /// Authenticates data (TPM2_HMAC, Part 3, section 15.6). Since what comes out may serve as a
