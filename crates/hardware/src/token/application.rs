@@ -8,6 +8,9 @@ use cryptoki::error::{Error as Refusal, RvError};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use rsa::Pkcs1v15Sign;
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
 use twinseal_scheme::tpm::PublicKey;
 use zeroize::Zeroizing;
 
@@ -167,7 +170,7 @@ impl Connection {
                 self.session.sign(&Mechanism::Ecdsa, private, digest)
             }
             SignScheme::RsaPkcs1(hash) => {
-                let info = Zeroizing::new([digest_info(hash), digest].concat());
+                let info = Zeroizing::new([&digest_info(hash), digest].concat());
                 self.session.sign(&Mechanism::RsaPkcs, private, &info)
             }
             SignScheme::RsaPss(hash) => {
@@ -249,25 +252,14 @@ fn restrictions(algorithm: KeyAlgorithm, uses: Uses) -> Vec<Attribute> {
 }
 
 /// SEQUENCE { SEQUENCE { hash, NULL }, OCTET STRING (digest follows) } of RFC 8017, section 9.2.
-pub(super) fn digest_info(hash: Hash) -> &'static [u8] {
-    match hash {
-        Hash::Sha1 => &[
-            0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04,
-            0x14,
-        ],
-        Hash::Sha256 => &[
-            0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-            0x01, 0x05, 0x00, 0x04, 0x20,
-        ],
-        Hash::Sha384 => &[
-            0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-            0x02, 0x05, 0x00, 0x04, 0x30,
-        ],
-        Hash::Sha512 => &[
-            0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-            0x03, 0x05, 0x00, 0x04, 0x40,
-        ],
-    }
+pub(super) fn digest_info(hash: Hash) -> Box<[u8]> {
+    let padding = match hash {
+        Hash::Sha1 => Pkcs1v15Sign::new::<Sha1>(),
+        Hash::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
+        Hash::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
+        Hash::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
+    };
+    padding.prefix
 }
 
 pub(super) fn hashes(hash: Hash) -> (MechanismType, PkcsMgfType) {

@@ -54,7 +54,7 @@ impl Connection {
         }
         let signed = match key.public.algorithm() {
             SigningAlgorithm::Rs256 => {
-                let info = [digest_info(Hash::Sha256), digest].concat();
+                let info = [&digest_info(Hash::Sha256), &digest[..]].concat();
                 self.session.sign(&Mechanism::RsaPkcs, private, &info)
             }
             _ => {
