@@ -13,7 +13,7 @@ use twinseal_scheme::message::{Envelope, Outer, seal_down};
 use twinseal_scheme::serial::HardwareSerial;
 use twinseal_swtpm_tests::{EkKind, Swtpm, Tap};
 
-use crate::world::{World, alice, bob, config};
+use crate::world::{LONG, World, alice, bob, config};
 
 /// TPM2_ECDH_ZGen: what an attempt to open costs the chip.
 const ECDH_ZGEN: u32 = 0x154;
@@ -125,9 +125,11 @@ async fn a_flood_of_forgeries_is_limited_in_the_other_order() {
     world.carry().await;
     assert_eq!(world.received(&bob(), bobs, 0).await.last().unwrap(), b"fetched");
     // Whoever was flooded gets his own again as soon as an attempt has come back.
+    let deadline = tokio::time::Instant::now() + LONG;
     let opened = loop {
         match world.agent().open(&alice(), trade, &true_one).await {
             Err(error) if error.kind == Kind::Busy => {
+                assert!(tokio::time::Instant::now() < deadline, "{error}");
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
             opened => break opened.unwrap(),

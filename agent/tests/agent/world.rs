@@ -223,11 +223,13 @@ impl World {
 
 /// Tasks of the old agent may hold its state for a moment.
 pub async fn start_when_free(config: Config) -> Agent {
+    let deadline = tokio::time::Instant::now() + LONG;
     loop {
         match Agent::start(config.clone()).await {
             Ok(agent) => return agent,
             Err(error) => {
                 assert!(error.to_string().contains("another agent"), "{error}");
+                assert!(tokio::time::Instant::now() < deadline, "{error}");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
